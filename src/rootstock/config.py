@@ -1,0 +1,124 @@
+"""User settings: the config files and environment variables, read once per question.
+
+::
+
+    # ~/.config/rootstock/config.toml, or the file that ROOTSTOCK_CONFIG names
+    root = "/shared/rootstock"        # or: cluster = "mycluster"
+
+    [clusters]
+    mycluster = "/shared/rootstock"
+
+A site puts the same into ``rootstock/config.toml`` below a folder of ``XDG_CONFIG_DIRS``
+(``/etc/xdg`` by default); the user's own file comes before it, name by name.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+
+import platformdirs
+
+from .errors import ConfigurationError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["Config", "default_root", "read_config"]
+
+
+@dataclass(frozen=True)
+class Config:
+    """What the config files say.
+
+    Attributes
+    ----------
+    root : Path or None
+        The default root.
+    cluster : str or None
+        The default cluster.
+    clusters : mapping of str to Path
+        Cluster names that users and sites have added.
+    """
+
+    root: Optional[Path] = None
+    cluster: Optional[str] = None
+    clusters: Mapping[str, Path] = field(default_factory=dict)
+
+
+def default_root() -> Path:
+    """Return the per-user root that is used when nothing else is said."""
+    return platformdirs.user_data_path("rootstock", appauthor=False)
+
+
+def read_config() -> Config:
+    """Read the user's config file and the site's.
+
+    Raises
+    ------
+    ConfigurationError
+        A file can't be read, is no TOML or holds something that is no setting.
+    """
+    merged: dict[str, Any] = {}
+    clusters: dict[str, Path] = {}
+    for path in _files():
+        table = _read(path)
+        clusters = {**_clusters(path, table.pop("clusters", {})), **clusters}
+        if "root" in table and "cluster" in table:
+            msg = f"{path} sets both root and cluster: keep one"
+            raise ConfigurationError(msg)
+        if not merged:  # a file that sets either wins over the ones after it
+            merged = _checked(path, table)
+    root = merged.get("root")
+    return Config(
+        root=None if root is None else Path(root).expanduser(),
+        cluster=merged.get("cluster"),
+        clusters=clusters,
+    )
+
+
+def _files() -> Iterator[Path]:
+    named = os.environ.get("ROOTSTOCK_CONFIG")
+    if named:
+        yield Path(named)
+    else:
+        yield platformdirs.user_config_path("rootstock", appauthor=False) / "config.toml"
+    for folder in (os.environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(os.pathsep):
+        if folder:
+            yield Path(folder) / "rootstock" / "config.toml"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        if str(path) == os.environ.get("ROOTSTOCK_CONFIG"):
+            msg = f"ROOTSTOCK_CONFIG names {path}, which does not exist"
+            raise ConfigurationError(msg) from None
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        msg = f"the config file {path} can't be read: {error}"
+        raise ConfigurationError(msg) from error
+
+
+def _clusters(path: Path, table: Any) -> dict[str, Path]:
+    if not isinstance(table, dict) or not all(isinstance(v, str) for v in table.values()):
+        msg = f"{path}: [clusters] must map names to folders, such as mycluster = '/shared/root'"
+        raise ConfigurationError(msg)
+    return {name: Path(folder).expanduser() for name, folder in table.items()}
+
+
+def _checked(path: Path, table: dict[str, Any]) -> dict[str, Any]:
+    for name, value in table.items():
+        if name not in ("root", "cluster") or not isinstance(value, str):
+            msg = f"{path}: {name} = {value!r} is no setting; known are root, cluster, [clusters]"
+            raise ConfigurationError(msg)
+    return table

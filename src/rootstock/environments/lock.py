@@ -1,0 +1,247 @@
+"""Resolve an environment file's dependencies into a lock with hashes (PEP 751).
+
+uv's pip interface is used, because ``--torch-backend`` and constraints work there. It reads the
+dependencies of a script but ignores the script's ``[tool.uv.sources]`` and indexes without a word,
+so the metadata is handed over as a ``pyproject.toml``, where all of it counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import sysconfig
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+
+import tomli_w
+from packaging.specifiers import SpecifierSet
+
+from ..errors import BuildError
+from ..root import writing
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..data import EnvironmentFile
+    from .uv import Uv
+
+__all__ = ["Lock", "make_lock", "metadata_digest", "read_lock", "write_project"]
+
+_PYTORCH_INDEX = "download.pytorch.org"
+
+
+@dataclass(frozen=True)
+class Lock:
+    """A lock file.
+
+    Attributes
+    ----------
+    path : Path
+        Where it lies.
+    digest : str
+        SHA-256 of its bytes.
+    metadata : str
+        Digest of the metadata that it was resolved from; empty if it does not say.
+    python : str
+        What to give to ``uv venv --python``.
+    """
+
+    path: Path
+    digest: str
+    metadata: str
+    python: str
+
+
+def metadata_digest(file: EnvironmentFile) -> str:
+    """Return the digest of everything in a file that decides what gets installed.
+
+    ``setup()`` is not part of it: it is read from the file at each start. The variables of
+    ``[tool.rootstock]`` aren't either.
+    """
+    settings = {k: v for k, v in file.settings.items() if k != "variables"}
+    relevant = {
+        "requires-python": file.metadata.get("requires-python"),
+        "dependencies": file.metadata.get("dependencies", []),
+        "uv": file.metadata.get("tool", {}).get("uv", {}),
+        "rootstock": settings,
+        "platform": sysconfig.get_platform(),
+    }
+    text = json.dumps(relevant, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_lock(path: Path) -> Optional[Lock]:
+    """Read a lock; None if there is none or it is no lock of ours."""
+    try:
+        raw = path.read_bytes()
+        ours = tomllib.loads(raw.decode()).get("tool", {}).get("rootstock", {})
+        return Lock(path, hashlib.sha256(raw).hexdigest(), ours["metadata"], ours["python"])
+    except (OSError, ValueError, KeyError, AttributeError):
+        return None
+
+
+def write_project(file: EnvironmentFile, folder: Path) -> None:
+    """Write the file's metadata as a ``pyproject.toml`` into `folder`.
+
+    Relative paths in ``[tool.uv]`` mean the folder of the environment file, as uv has it.
+    """
+    here = file.path.parent
+    uv = json.loads(json.dumps(file.metadata.get("tool", {}).get("uv", {}), default=str))
+    for source in uv.get("sources", {}).values():
+        for one in source if isinstance(source, list) else [source]:
+            _absolute(one, "path", here)
+    for index in uv.get("index", []):
+        _absolute(index, "url", here)
+    for key in ("find-links", "extra-index-url"):
+        if key in uv:
+            uv[key] = [_resolved(link, here) for link in uv[key]]
+    project = {
+        "project": {
+            "name": "rootstock-environment",
+            "version": "0",
+            "requires-python": file.requires_python,
+            "dependencies": list(file.metadata.get("dependencies", [])),
+        },
+        "tool": {"uv": uv},
+    }
+    text = tomli_w.dumps(project)
+    if "[tool.uv]" not in text:  # an empty table keeps uv from looking in the folders above
+        text += "\n[tool.uv]\n" if not uv else ""
+    (folder / "pyproject.toml").write_text(text, encoding="utf-8")
+
+
+def _absolute(table: dict[str, Any], key: str, here: Path) -> None:
+    if key in table:
+        table[key] = _resolved(table[key], here)
+
+
+def _resolved(link: str, here: Path) -> str:
+    looks_local = "://" not in link and not os.path.isabs(link)
+    return str(here / link) if looks_local else link
+
+
+def make_lock(file: EnvironmentFile, lock: Path, folder: Path, uv: Uv) -> Lock:
+    """Resolve and write a lock.
+
+    Pins of an older lock are kept where they still fit.
+
+    Parameters
+    ----------
+    file : EnvironmentFile
+        Whose dependencies.
+    lock : Path
+        Where to write; replaced by one rename.
+    folder : Path
+        Scratch folder, on the same file system.
+    uv : Uv
+        Runs uv.
+
+    Raises
+    ------
+    BuildError
+        uv found no solution, or no Python; its own words are shown.
+    """
+    write_project(file, folder)
+    output = folder / lock.name
+    if lock.exists():
+        shutil.copyfile(lock, output)
+    python = _Resolver(file, folder, output, uv).resolve()
+    ours = {"tool": {"rootstock": {"metadata": metadata_digest(file), "python": python}}}
+    with writing(lock):
+        with output.open("a", encoding="utf-8") as stream:
+            stream.write("\n" + tomli_w.dumps(ours))
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        output.replace(lock)
+    written = read_lock(lock)
+    if written is None:
+        msg = f"the lock {lock} can't be read back"
+        raise BuildError(msg)
+    return written
+
+
+class _Resolver:
+    """One resolution: which Python, which PyTorch build."""
+
+    def __init__(self, file: EnvironmentFile, folder: Path, output: Path, uv: Uv) -> None:
+        self._file = file
+        self._folder = folder
+        self._output = output
+        self._uv = uv
+        self._backend = _torch_backend(file.metadata)
+
+    def resolve(self) -> str:
+        """Write the lock for the best Python; return what names that Python.
+
+        Unless somebody says which, that is the newest one on this machine for which every package
+        has a wheel; only if there is none, the newest for which uv finds any solution.
+        """
+        asked = self._file.settings.get("python") or os.environ.get("UV_PYTHON")
+        if asked:
+            self._compile(str(asked))
+            return str(asked)
+        allowed = SpecifierSet(self._file.requires_python)
+        found = [i for i in self._uv.interpreters() if allowed.contains(i.version)]
+        if len(found) > 1:
+            for interpreter in found:
+                if self._has_wheels(interpreter.path):
+                    return interpreter.minor
+        if not found:  # uv downloads one, or says why not
+            self._compile(self._file.requires_python)
+            return self._file.requires_python
+        self._compile(found[0].path)
+        return found[0].minor
+
+    def _has_wheels(self, python: str) -> bool:
+        try:
+            self._compile(python, "--only-binary", ":all:")
+        except BuildError:
+            return False
+        return True
+
+    def _compile(self, python: str, *options: str) -> None:
+        command = ["pip", "compile", "pyproject.toml", "-o", self._output, "--python", python]
+        what = f"resolving the dependencies of {self._file.path}"
+        backend = ["--torch-backend", self._backend] if self._backend else []
+        try:
+            self._uv.run(
+                [*command, *options, *backend],
+                what,
+                directory=self._folder,
+                unset=["UV_TORCH_BACKEND"],  # it is in `backend`
+            )
+        except BuildError as error:
+            # With UV_OFFLINE the failure names no host, but torch is what was not to be had.
+            if _PYTORCH_INDEX not in error.output or self._backend is None:
+                raise
+            self._give_up_backend()
+            self._compile(python, *options)
+
+    def _give_up_backend(self) -> None:
+        self._backend = None
+        warnings.warn(
+            f"PyTorch's own index ({_PYTORCH_INDEX}) can't be reached, so the plain PyTorch package "
+            "is used; on Linux that is several GB with CUDA libraries. Set UV_FIND_LINKS to a "
+            "folder with another wheel to avoid it.",
+            stacklevel=2,
+        )
+
+
+def _torch_backend(metadata: Mapping[str, Any]) -> Optional[str]:
+    """Return which PyTorch build to ask for; None: to uv's and the file's own settings.
+
+    ``UV_TORCH_BACKEND`` overrides the default, ``auto``; set but empty it means the plain package.
+    """
+    uv = metadata.get("tool", {}).get("uv", {})
+    if "torch" in uv.get("sources", {}) or "torch-backend" in uv.get("pip", {}):
+        return None
+    return os.environ.get("UV_TORCH_BACKEND", "auto") or None

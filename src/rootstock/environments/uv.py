@@ -1,0 +1,170 @@
+"""The one gateway to uv: find it, run it, and pass on its own words."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Optional
+
+from packaging.version import InvalidVersion, Version
+
+from ..errors import BuildError
+from ..progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+__all__ = ["Interpreter", "Uv"]
+
+#: Of the caller's Python and environments, which uv would otherwise look at.
+_SCRUBBED = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV")
+#: Lines that help nobody here: what to activate, and the packages that the lock lists anyway.
+_CHATTER = ("Activate with", " + ", " - ", " ~ ")
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """A Python on this machine."""
+
+    version: Version
+    path: str
+
+    @property
+    def minor(self) -> str:
+        """Major and minor version, such as ``"3.12"``."""
+        return f"{self.version.major}.{self.version.minor}"
+
+
+class Uv:
+    """Runs uv, whose own variables (``UV_FIND_LINKS``, ``UV_OFFLINE``, ...) keep their meaning.
+
+    Parameters
+    ----------
+    progress : Progress
+        Where uv's lines are shown.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._binary = _find()
+
+    def run(
+        self,
+        arguments: Sequence[str | Path],
+        what: str,
+        *,
+        directory: Optional[Path] = None,
+        unset: Sequence[str] = (),
+        quiet: bool = False,
+    ) -> str:
+        """Run uv and return its stdout.
+
+        Parameters
+        ----------
+        arguments : sequence
+            Of uv.
+        what : str
+            What this does, for the error: "resolving the dependencies of ...".
+        directory : Path, optional
+            Working directory; its ``pyproject.toml`` holds the settings.
+        unset : sequence of str
+            Further variables that uv must not see.
+        quiet : bool
+            Do not show its lines.
+
+        Raises
+        ------
+        BuildError
+            uv failed; its own words are in the message and in ``output``.
+        """
+        environ = {k: v for k, v in os.environ.items() if k not in {*_SCRUBBED, *unset}}
+        try:
+            process = subprocess.Popen(  # noqa: S603  uv itself
+                [self._binary, "--color=never", *map(str, arguments)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                cwd=directory,
+                env=environ,
+            )
+        except OSError as error:
+            msg = f"uv could not be started while {what}: {error}. Reinstall it: pip install uv"
+            raise BuildError(msg) from error
+        output, errors = self._follow(process, Progress() if quiet else self._progress)
+        if process.returncode != 0:
+            words = errors.strip() or output.strip()
+            msg = f"uv failed while {what}. Its own words:\n{words}"
+            raise BuildError(msg, words)
+        return output
+
+    @staticmethod
+    def _follow(process: subprocess.Popen[str], progress: Progress) -> tuple[str, str]:
+        """Show stderr as it comes; return stdout and stderr. uv prints results only at its end."""
+        assert process.stdout is not None  # noqa: S101  PIPE was asked for
+        assert process.stderr is not None  # noqa: S101
+        output: list[str] = []
+        reader = threading.Thread(target=lambda out: output.append(out.read()), args=[process.stdout])
+        reader.start()
+        errors = []
+        try:
+            for line in process.stderr:
+                errors.append(line)
+                if line.strip() and not line.startswith(_CHATTER):
+                    progress.line(line.rstrip())
+            process.wait()
+        finally:
+            if process.poll() is None:  # interrupted: uv cleans up on its own at SIGINT
+                process.terminate()
+                process.wait()
+            reader.join()
+            process.stdout.close()
+            process.stderr.close()
+        return "".join(output), "".join(errors)
+
+    def interpreters(self) -> list[Interpreter]:
+        """Return the CPythons on this machine, the newest of each minor version, newest first.
+
+        Pre-releases and free-threaded builds are left out: they are never what a model wants.
+        """
+        output = self.run(
+            ["python", "list", "--only-installed", "--output-format", "json"],
+            "looking for Pythons",
+            quiet=True,
+        )
+        newest: dict[str, Interpreter] = {}
+        for entry in json.loads(output):
+            try:
+                found = Interpreter(Version(entry["version"]), entry["path"])
+            except InvalidVersion:
+                continue
+            plain = entry["implementation"] == "cpython" and entry["variant"] == "default"
+            if plain and not found.version.is_prerelease:
+                best = newest.get(found.minor)
+                if best is None or best.version < found.version:
+                    newest[found.minor] = found
+        return sorted(newest.values(), key=lambda i: i.version, reverse=True)
+
+    def version(self) -> str:
+        """Return uv's version."""
+        return self.run(["--version"], "asking for its version", quiet=True).split()[1]
+
+
+def _find() -> str:
+    """Return the uv that was installed with Rootstock, or else the one on PATH."""
+    try:
+        import uv
+
+        return os.fsdecode(uv.find_uv_bin())
+    except (ImportError, FileNotFoundError):
+        found = shutil.which("uv")
+    if found is None:
+        msg = "uv is not installed; it builds the environments. Install it: pip install uv"
+        raise BuildError(msg)
+    return found

@@ -1,0 +1,180 @@
+"""The one error tree.
+
+::
+
+    RootstockError
+    ├── ConfigurationError (ValueError)      an argument, variable or config file makes no sense
+    │   └── UnknownNameError                 a model, environment, cluster or keyword nobody knows
+    ├── EnvironmentFileError                 an environment file is missing, unreadable or broken
+    ├── BuildError                           uv could not lock or build; carries uv's own words
+    ├── RootError (OSError)                  the root can't be written, or its disk is full
+    ├── StructureError (InputError)          the Atoms can't be computed: none, NaN, wrong shape
+    ├── StartupError (CalculatorSetupError)  the worker did not come up
+    │   └── SetupError                       setup() raised, or returned no calculator
+    ├── CalculationError (CalculationFailed) a call did not return results
+    │   ├── ModelError                       the model raised; the worker lives on
+    │   ├── WorkerDiedError                  the worker is gone; the next call starts another
+    │   └── CallTimeoutError (TimeoutError)  no answer within ``timeout``; the worker was stopped
+    ├── PropertyMissingError                 the model does not have that property
+    │   (PropertyNotImplementedError)
+    └── ProtocolError                        the peer does not speak the protocol
+        └── PeerClosedError (EOFError)       the peer closed the connection
+
+Names in brackets are the ASE or built-in classes that an error also is, so code written for ASE
+keeps catching what it caught. Every message says what happened, where, and what to do next.
+
+This file is loaded by the worker too, in any Python from 3.9 on.
+"""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from ase.calculators.calculator import (
+    CalculationFailed,
+    CalculatorSetupError,
+    InputError,
+    PropertyNotImplementedError,
+)
+
+__all__ = [
+    "BuildError",
+    "CalculationError",
+    "CallTimeoutError",
+    "ConfigurationError",
+    "EnvironmentFileError",
+    "ModelError",
+    "PeerClosedError",
+    "PropertyMissingError",
+    "ProtocolError",
+    "RemoteTracebackError",
+    "RootError",
+    "RootstockError",
+    "SetupError",
+    "StartupError",
+    "StructureError",
+    "UnknownNameError",
+    "WorkerDiedError",
+]
+
+
+class RootstockError(Exception):
+    """Base of every error that Rootstock raises."""
+
+
+class ConfigurationError(RootstockError, ValueError):
+    """An argument, environment variable or config file makes no sense."""
+
+
+class UnknownNameError(ConfigurationError):
+    """A name that nobody knows.
+
+    Attributes
+    ----------
+    name : str
+        The name as it was given.
+    near : tuple of str
+        Known names that look alike, best first.
+    """
+
+    def __init__(self, message: str, name: str = "", near: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.name = name
+        self.near = near
+
+
+class EnvironmentFileError(RootstockError):
+    """An environment file is missing, unreadable or broken."""
+
+
+class BuildError(RootstockError):
+    """uv could not lock or build an environment.
+
+    Attributes
+    ----------
+    output : str
+        What uv itself printed, at its full length.
+    """
+
+    def __init__(self, message: str, output: str = "") -> None:
+        super().__init__(message)
+        self.output = output
+
+
+class RootError(RootstockError, OSError):
+    """The root can't be read or written."""
+
+
+class StructureError(RootstockError, InputError, ValueError):
+    """The structure can't be computed: it was refused before it left this process."""
+
+
+class StartupError(RootstockError, CalculatorSetupError):
+    """The worker did not come up."""
+
+
+class SetupError(StartupError):
+    """``setup()`` of an environment file raised, or returned something that is no calculator."""
+
+
+class CalculationError(RootstockError, CalculationFailed):
+    """A call did not return results."""
+
+
+class ModelError(CalculationError):
+    """The model raised while it calculated; its worker lives on.
+
+    ``__cause__`` is a :class:`RemoteTracebackError` that shows the traceback inside the worker.
+
+    Attributes
+    ----------
+    remote_type : str
+        Qualified name of the exception's class inside the worker.
+    """
+
+    def __init__(self, message: str, remote_type: str = "") -> None:
+        super().__init__(message)
+        self.remote_type = remote_type
+
+
+class WorkerDiedError(CalculationError, StartupError):
+    """The worker process is gone.
+
+    Attributes
+    ----------
+    returncode : int or None
+        As :attr:`subprocess.Popen.returncode`: negative for a signal; None where unknown.
+    log_tail : str
+        The last lines that the worker printed.
+    """
+
+    def __init__(
+        self, message: str, returncode: Optional[int] = None, log_tail: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.returncode = returncode
+        self.log_tail = log_tail
+
+
+class CallTimeoutError(CalculationError, TimeoutError):
+    """No answer came within ``timeout`` or ``startup_timeout``; the worker was stopped."""
+
+
+class PropertyMissingError(RootstockError, PropertyNotImplementedError):
+    """The model does not have this property."""
+
+
+class ProtocolError(RootstockError):
+    """The peer sent something that is not the protocol."""
+
+
+class PeerClosedError(ProtocolError, EOFError):
+    """The peer closed the connection."""
+
+
+class RemoteTracebackError(Exception):
+    """Carries the text of a traceback from another process, as the cause of an error here."""
+
+    def __str__(self) -> str:
+        """Return the traceback on lines of its own."""
+        return "\n\n" + str(self.args[0] if self.args else "")

@@ -1,0 +1,344 @@
+"""A session: one model in one worker, shared by a calculator and its copies.
+
+The worker starts when it is first needed and starts again after it died. Each calculator that
+shares the session holds a *lease*; the end of the last lease ends the worker, and nothing else
+does: no copy's ``close()``, no garbage collection of a copy, no forked child.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+
+from ..data import WorkerReport
+from ..environments import prepare
+from ..errors import (
+    CallTimeoutError,
+    ModelError,
+    PeerClosedError,
+    ProtocolError,
+    RootstockError,
+    SetupError,
+    WorkerDiedError,
+)
+from ..protocol.host import Host
+from .process import WorkerProcess, describe_exit
+from .variables import pin_device, worker_variables
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ..data import BuiltEnvironment, EnvironmentFile, Results, Structure
+    from ..progress import Progress
+    from ..root import Root
+
+__all__ = ["Lease", "Recipe", "Session"]
+
+#: Seconds that a worker gets to finish a call that was interrupted before it is replaced.
+_DRAIN = 10.0
+#: Seconds between asking a worker to end and killing it.
+_GRACE = 3.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that it takes to start a worker; can be pickled.
+
+    Attributes
+    ----------
+    text : str
+        The model as the user wrote it; for messages.
+    file : EnvironmentFile
+        Where ``setup()`` is.
+    argument : str
+        What ``setup()`` gets as ``model``.
+    root : Root or None
+        None: the environment is uv's own for the script, caches are the user's.
+    device : str
+        As asked for.
+    options : mapping
+        Further arguments of ``setup()``.
+    threads : int or None
+        CPU threads.
+    timeout, startup_timeout : float or None
+        Seconds for a call and for a start (building not counted); None waits for ever.
+    progress : Progress or None
+        Where a build shows how it goes.
+    """
+
+    text: str
+    file: EnvironmentFile
+    argument: str
+    root: Optional[Root] = None
+    device: str = "auto"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    threads: Optional[int] = None
+    timeout: Optional[float] = None
+    startup_timeout: Optional[float] = None
+    progress: Optional[Progress] = None
+
+
+class Lease:
+    """One calculator's share of a session.
+
+    Parameters
+    ----------
+    session : Session
+        What is shared.
+    owner : object
+        The lease ends with it at the latest.
+    """
+
+    def __init__(self, session: Session, owner: object) -> None:
+        self.session = session
+        self._token = object()
+        # Bound to the token and the session, never to the owner, which must be free to go.
+        self._finalizer = weakref.finalize(owner, session.forsake, self._token)
+        session.hold(self._token)
+
+    def hold(self) -> Session:
+        """Return the session for a use, renewing the lease if it was given up."""
+        self.session.hold(self._token)
+        return self.session
+
+    def give_up(self) -> None:
+        """End the lease politely: the last one asks the worker to end."""
+        self.session.release(self._token, _GRACE)
+
+
+class Session:
+    """See the module. All methods may be called from any thread; calls are serialised."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.lock = threading.RLock()
+        self._holders: set[object] = set()
+        self._process: Optional[WorkerProcess] = None
+        self._host: Optional[Host] = None
+        self._report: Optional[WorkerReport] = None
+        self._environment: Optional[BuiltEnvironment] = None
+        _living.add(self)
+
+    # --- leases ---------------------------------------------------------------------------------
+
+    def hold(self, token: object) -> None:
+        """Count `token` among those who need the worker."""
+        self._holders.add(token)
+
+    def release(self, token: object, grace: float) -> None:
+        """Forget `token`; without any left, end the worker."""
+        self._holders.discard(token)
+        if not self._holders:
+            self.stop(grace)
+
+    def forsake(self, token: object) -> None:
+        """Forget `token` because its owner is gone; called by the garbage collector."""
+        self.release(token, 0.0)
+
+    # --- the worker -----------------------------------------------------------------------------
+
+    @property
+    def environment(self) -> Optional[BuiltEnvironment]:
+        """The environment of the last start."""
+        return self._environment
+
+    @property
+    def started(self) -> Optional[WorkerReport]:
+        """The report of the last worker that started, or None; starts nothing."""
+        return self._report
+
+    @property
+    def log(self) -> str:
+        """What the running worker printed last."""
+        return self._process.log.text() if self._process is not None else ""
+
+    def report(self) -> WorkerReport:
+        """Return what the worker says of itself; start it if it never was."""
+        with self.lock:
+            if self._report is None:
+                self._running()
+            if self._report is None:  # _running() raises or sets it
+                msg = "the worker sent no report"
+                raise ProtocolError(msg)
+            return self._report
+
+    def compute(self, structure: Structure, properties: Iterable[str]) -> Results:
+        """Evaluate one structure in the worker.
+
+        Raises
+        ------
+        ModelError
+            The model raised; the worker lives on.
+        PropertyMissingError
+            The model has no such property.
+        CallTimeoutError
+            No answer within the recipe's ``timeout``; the worker was stopped.
+        WorkerDiedError
+            The worker died. The next call starts another.
+        """
+        with self.lock:
+            host = self._running()
+            try:
+                return host.compute(structure, properties, self._deadline(self.recipe.timeout))
+            except CallTimeoutError as error:
+                raise self._timed_out(error, "a call", "timeout", self.recipe.timeout) from None
+            except (PeerClosedError, ProtocolError) as error:
+                raise self._death("while it calculated", error) from error
+            finally:
+                if not host.in_step and not host.owed:
+                    self.stop(0.0)
+
+    def stop(self, grace: float = _GRACE) -> None:
+        """End the worker, if there is one; the next call starts another."""
+        with self.lock:
+            process, host = self._process, self._host
+            self._process = self._host = None
+            if process is None:
+                return
+            try:
+                if grace > 0 and host is not None and host.in_step:
+                    host.exit()
+            except RootstockError:
+                grace = 0.0  # it is gone or stuck; asking again is of no use
+            finally:
+                process.end(grace)
+                process.release()
+
+    def _running(self) -> Host:
+        """Return a host that is in step, starting or replacing the worker where needed."""
+        host = self._host
+        if host is not None and not host.in_step:
+            host = self._recovered(host)
+        return host if host is not None else self._start()
+
+    def _recovered(self, host: Host) -> Optional[Host]:
+        """Bring a host back in step after an interrupted call, or give its worker up."""
+        if host.owed:
+            try:
+                host.drain(time.monotonic() + _DRAIN)
+            except (CallTimeoutError, ProtocolError):
+                pass  # replaced below
+            else:
+                return host
+            finally:
+                if not host.in_step:
+                    self.stop(0.0)
+        else:
+            self.stop(0.0)
+        return None
+
+    def _start(self) -> Host:
+        recipe = self.recipe
+        device, mask = pin_device(recipe.device)
+        self._environment = prepare(recipe.file, recipe.root, recipe.progress)
+        variables = worker_variables(recipe.file, recipe.root, recipe.threads, mask)
+        directory = recipe.root.work if recipe.root is not None else Path("/")
+        process = WorkerProcess(self._environment.python, variables, directory)
+        self._process, self._host = process, Host(process.connection)
+        try:
+            report = self._load(self._host, device)
+        except BaseException:
+            self.stop(0.0)
+            raise
+        if mask is not None:
+            report["device"] = recipe.device
+        report["implemented_properties"] = tuple(report["implemented_properties"])
+        self._report = WorkerReport(**report)
+        return self._host
+
+    def _load(self, host: Host, device: str) -> dict[str, Any]:
+        recipe = self.recipe
+        config = {
+            "file": str(recipe.file.path),
+            "argument": recipe.argument,
+            "device": device,
+            "options": dict(recipe.options),
+            "threads": recipe.threads,
+            "packages": declared_packages(recipe.file),
+        }
+        limit = recipe.startup_timeout
+        try:
+            return host.load(config, self._deadline(limit))
+        except ModelError as error:
+            msg = (
+                f"model {recipe.text!r} could not be loaded: {error} (raised by setup() of "
+                f"{recipe.file.path} in its environment; the traceback is above)"
+            )
+            raise SetupError(msg) from error.__cause__
+        except CallTimeoutError as error:
+            raise self._timed_out(error, "the start", "startup_timeout", limit) from None
+        except (PeerClosedError, ProtocolError) as error:
+            raise self._death("while it loaded the model", error) from error
+
+    @staticmethod
+    def _deadline(seconds: Optional[float]) -> Optional[float]:
+        return None if seconds is None else time.monotonic() + seconds
+
+    def _timed_out(
+        self, error: CallTimeoutError, what: str, name: str, limit: Optional[float]
+    ) -> CallTimeoutError:
+        """Stop the worker; return the error to raise."""
+        tail = self._process.log.tail() if self._process is not None else ""
+        self.stop(0.0)
+        bound = f"{name}={limit:g} s" if limit is not None else str(error)
+        msg = (
+            f"model {self.recipe.text!r}: {what} took longer than {bound}; its worker was stopped, "
+            f"the next call starts another. Give more time with {name}=..." + _quoted(tail)
+        )
+        return CallTimeoutError(msg)
+
+    def _death(self, phase: str, error: Exception) -> WorkerDiedError:
+        """Stop what is left of the worker; return the error to raise."""
+        process, self._process, self._host = self._process, None, None
+        status, tail = None, ""
+        if process is not None:
+            # After an end of file the process gets a moment to end by itself and show its status.
+            status = process.end(1.0 if isinstance(error, PeerClosedError) else 0.0)
+            tail = process.log.tail()
+            process.release()
+        how = describe_exit(status) if isinstance(error, PeerClosedError) else f"failed: {error}"
+        msg = (
+            f"the worker of model {self.recipe.text!r} {how} {phase}. The next call starts another."
+            + _quoted(tail)
+        )
+        return WorkerDiedError(msg, status, tail)
+
+    def _forget_in_child(self) -> None:
+        """After a fork: the worker is the parent's. The child starts its own when it needs one."""
+        self.lock = threading.RLock()  # another thread of the parent may have held it
+        process, self._process, self._host = self._process, None, None
+        if process is not None:
+            process.disown()
+
+
+def declared_packages(file: EnvironmentFile) -> list[str]:
+    """Return the names of a file's declared dependencies, with NumPy, ASE and PyTorch."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    names = {"numpy", "ase", "torch"}
+    for text in file.metadata.get("dependencies", []):
+        try:
+            names.add(Requirement(text).name)
+        except InvalidRequirement:
+            continue  # uv knows more forms than the standard
+    return sorted(names)
+
+
+def _quoted(tail: str) -> str:
+    return f"\nThe last lines of its log:\n{tail}" if tail else "\nIts log is empty."
+
+
+_living: weakref.WeakSet[Session] = weakref.WeakSet()
+
+
+def _forget_all_in_child() -> None:
+    for session in list(_living):
+        session._forget_in_child()  # noqa: SLF001  the same module
+
+
+os.register_at_fork(after_in_child=_forget_all_in_child)

@@ -1,0 +1,192 @@
+"""The driving side: one connection to our own worker."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Optional
+
+import numpy as np
+
+from ..errors import ModelError, PropertyMissingError, ProtocolError, RemoteTracebackError
+from . import messages as m
+from .values import decode, encode, loads
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ..data import Results, Structure, Topology
+    from .frames import Buffers, Connection
+
+__all__ = ["Host"]
+
+
+class Host:
+    """Drives a guest of the same version.
+
+    Parameters
+    ----------
+    connection : Connection
+        To a worker that has not been sent anything yet.
+
+    Notes
+    -----
+    Not thread-safe: the caller serialises. After any exception but :class:`ModelError` the
+    stream may be out of step: look at :attr:`owed`, and do without this host if it is not known.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._bits: dict[str, int] = {}
+        self._requests: dict[tuple[str, ...], bytes] = {}
+        self._topology: Optional[Topology] = None
+        self._layout = m.Layout.of(())
+        self._others: dict[str, Any] = {}
+        self._word = bytearray(len(m.FORCEREADY))
+        #: A request was written in full and nothing of its answer was read.
+        self.owed = False
+        #: Nothing was sent or received by halves: the next request may be written.
+        self.in_step = True
+
+    def load(self, config: Mapping[str, Any], deadline: Optional[float] = None) -> dict[str, Any]:
+        """Have the guest load a model; return its report.
+
+        Raises
+        ------
+        ModelError
+            Loading raised inside the worker.
+        """
+        document = {"rootstock": m.EXTENSION_VERSION, "load": encode(dict(config))}
+        text = m.json_message(m.INIT, document)
+        self._write([text[: len(m.INIT)], m.INTEGER.pack(0), text[len(m.INIT) :]])
+        word = self._await(deadline)
+        if word != m.READY:
+            self._raise(word)
+        report: dict[str, Any] = m.read_json(self._connection, "a report")
+        self.in_step = True
+        names = report["implemented_properties"][: m.MAX_PROPERTIES]
+        self._bits = {name: 1 << bit for bit, name in enumerate(names)}
+        return report
+
+    def compute(
+        self,
+        structure: Structure,
+        properties: Iterable[str],
+        deadline: Optional[float] = None,
+    ) -> Results:
+        """Evaluate one structure; one gathered write, one gathered reply.
+
+        Parameters
+        ----------
+        structure : Structure
+            Its arrays are read, not kept; the topology is kept and must not change.
+        properties : iterable of str
+            What to ask the model for. The model may return more.
+        deadline : float, optional
+            Absolute, as :func:`time.monotonic`.
+
+        Returns
+        -------
+        dict
+            Everything that the model's calculator produced. The arrays share one buffer that is
+            made anew for each call.
+
+        Raises
+        ------
+        ModelError
+            The model raised.
+        PropertyMissingError
+            The model says that it has no such property.
+        CallTimeoutError, PeerClosedError, ProtocolError
+            The connection can't be used any more, unless :attr:`owed`.
+        """
+        positions = structure.positions
+        buffers: Buffers = [
+            m.POSDATA,
+            structure.cell.reshape(-1).view(np.uint8).data,
+            m.INTEGER.pack(len(positions)),
+            positions.reshape(-1).view(np.uint8).data,
+            self._request(tuple(properties)),
+        ]
+        if structure.topology is not self._topology:
+            buffers = _topology_message(structure.topology) + buffers
+        self._topology = None  # until the guest has taken it
+        self._write(buffers)
+        results = self._results(deadline)
+        self._topology = structure.topology
+        return results
+
+    def drain(self, deadline: float) -> None:
+        """Read and drop the answer that is owed after an interrupted call."""
+        try:
+            self._results(deadline)
+        except (ModelError, PropertyMissingError):
+            return
+
+    def exit(self) -> None:
+        """Tell the guest to end."""
+        self._connection.send([m.EXIT])
+
+    def _request(self, properties: tuple[str, ...]) -> bytes:
+        known = self._requests.get(properties)
+        if known is None:
+            mask = sum(self._bits[name] for name in set(properties) & set(self._bits))
+            known = self._requests[properties] = m.GETFORCE + m.PROPERTIES.pack(mask)
+        return known
+
+    def _write(self, buffers: Buffers) -> None:
+        self.in_step = False
+        self._connection.send(buffers)
+        self.owed = True
+
+    def _await(self, deadline: Optional[float], payload: Any = None) -> bytes:
+        """Wait for an answer; read its header, and `payload` with it if it is FORCEREADY."""
+        self._connection.wait(deadline)
+        self.owed = False
+        buffers = [self._word] if payload is None else [self._word, payload]
+        return self._connection.read_record(m.FORCEREADY, buffers)
+
+    def _results(self, deadline: Optional[float]) -> Results:
+        payload = np.empty(self._layout.nbytes, np.uint8)
+        word = self._await(deadline, payload.data)
+        if word == m.LAYOUT:
+            payload = self._relayout()
+            word = self._connection.read_record(m.FORCEREADY, [self._word, payload.data])
+        if word != m.FORCEREADY:
+            self._raise(word)
+        self.in_step = True
+        results = self._layout.views(payload)
+        if self._others:
+            results.update(decode(self._others))
+        return results
+
+    def _relayout(self) -> np.ndarray:
+        document = m.read_json(self._connection, "a layout")
+        if not isinstance(document, dict) or not isinstance(document.get("values"), dict):
+            msg = "the worker sent a malformed layout"
+            raise ProtocolError(msg)
+        self._layout = m.Layout.parse(document.get("layout"))
+        self._others = document["values"]
+        return np.empty(self._layout.nbytes, np.uint8)
+
+    def _raise(self, word: bytes) -> None:
+        if word != m.FAILED:
+            msg = f"the worker sent {word!r}, which is no answer"
+            raise ProtocolError(msg)
+        failed = m.read_json(self._connection, "an error")
+        self.in_step = True
+        kind, text = str(failed["type"]), str(failed["message"])
+        cause = RemoteTracebackError(failed["traceback"])
+        if "PropertyNotImplementedError" in failed["bases"]:
+            raise PropertyMissingError(text) from cause
+        msg = f"{kind.removeprefix('builtins.')}: {text}"
+        raise ModelError(msg, kind) from cause
+
+
+def _topology_message(topology: Topology) -> Buffers:
+    entries, payload, _ = m.describe(topology.arrays)
+    document = {
+        "rootstock": m.EXTENSION_VERSION,
+        "layout": entries,
+        "info": loads(topology.info, "info"),
+    }
+    text = m.json_message(m.INIT, document)
+    return [text[: len(m.INIT)], m.INTEGER.pack(0), text[len(m.INIT) :], *payload]

@@ -1,0 +1,233 @@
+"""The messages: i-PI's, and what our own two sides make of them. Byte tables beside the code.
+
+i-PI (little-endian, atomic units, cell vectors as columns)::
+
+    STATUS      12                                     -> READY | NEEDINIT | HAVEDATA, 12 each
+    INIT        12  i4 bead  i4 n  n bytes             no answer
+    POSDATA     12  9 f8 cell  9 f8 inverse  i4 natoms  3N f8 positions
+    GETFORCE    12                                     -> FORCEREADY
+    FORCEREADY  12  f8 energy  i4 natoms  3N f8 forces  9 f8 virial  i4 n  n bytes
+    EXIT        12                                     end
+
+The extension, version 1 (ASE's units, unconverted; cell vectors as rows). It begins with an INIT
+whose text is a JSON object with the key ``rootstock``, so that a foreign peer never meets it::
+
+    INIT        12  i4 0  i4 n  {"rootstock": 1, "load": {...}}
+                                                       -> READY  12  i4 n  report | FAILED
+    INIT        12  i4 0  i4 n  {"rootstock": 1, "layout": [...], "info": ...}  payload
+                                                       no answer; the topology from now on
+    POSDATA     12  9 f8 cell  i4 natoms  3N f8 positions
+    GETFORCE    12  u8 properties (bit i: the i-th of the report's implemented properties)
+                                                       -> [LAYOUT] FORCEREADY | FAILED
+    LAYOUT      12  i4 n  {"layout": [...], "values": {...}}   when it differs from the last one
+    FORCEREADY  12  payload
+    FAILED      12  i4 n  {"type", "bases", "message", "traceback"}
+    EXIT        12                                     end
+
+A step is one gathered write (POSDATA and GETFORCE, before them INIT if the topology changed) and
+one gathered reply. A *layout* is a list of ``[name, dtype, shape, kind]``; its payload is the raw
+arrays one after the other, each starting at a multiple of 16 bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Union
+
+import numpy as np
+
+from ..errors import ProtocolError
+from .frames import MAX_JSON, MAX_PAYLOAD, Buffers, Connection, header
+from .values import Untransferable, dumps, encode, loads
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "EXIT",
+    "EXTENSION_VERSION",
+    "FAILED",
+    "FORCEREADY",
+    "GETFORCE",
+    "HAVEDATA",
+    "INIT",
+    "INTEGER",
+    "LAYOUT",
+    "MAX_PROPERTIES",
+    "NEEDINIT",
+    "POSDATA",
+    "PROPERTIES",
+    "READY",
+    "STATUS",
+    "Layout",
+    "describe",
+    "json_message",
+    "read_json",
+]
+
+STATUS = header("STATUS")
+READY = header("READY")
+NEEDINIT = header("NEEDINIT")
+HAVEDATA = header("HAVEDATA")
+INIT = header("INIT")
+POSDATA = header("POSDATA")
+GETFORCE = header("GETFORCE")
+FORCEREADY = header("FORCEREADY")
+EXIT = header("EXIT")
+LAYOUT = header("LAYOUT")
+FAILED = header("FAILED")
+
+#: Version of the extension; both sides come from one installation, so a mismatch is a mistake.
+EXTENSION_VERSION = 1
+
+INTEGER = struct.Struct("<i")
+PROPERTIES = struct.Struct("<Q")
+#: Properties that the bit mask of GETFORCE can name.
+MAX_PROPERTIES = 64
+
+_ALIGNMENT = 16
+_PADDING = bytes(_ALIGNMENT)
+#: One entry of a layout: name, dtype, shape, kind.
+Entry = tuple[str, str, tuple[int, ...], str]
+
+
+def json_message(word: bytes, document: Any) -> bytes:
+    """Return header, length and JSON text in one piece."""
+    text = dumps(document)
+    return word + INTEGER.pack(len(text)) + text
+
+
+def read_json(connection: Connection, what: str) -> Any:
+    """Read a length and as much JSON text.
+
+    Raises
+    ------
+    ProtocolError
+        The length is negative or too large (nothing is allocated then), or it is no JSON.
+    """
+    (nbytes,) = INTEGER.unpack(connection.read(INTEGER.size))
+    if not 0 <= nbytes <= MAX_JSON:
+        msg = f"the peer announced {what} of {nbytes} bytes; at most {MAX_JSON} are accepted"
+        raise ProtocolError(msg)
+    return loads(connection.read(nbytes), what)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Names, dtypes, shapes and kinds of the arrays in a payload.
+
+    Attributes
+    ----------
+    entries : tuple of (name, dtype, shape, kind)
+        `kind` is ``"array"``, ``"scalar"`` (NumPy's) or ``"float"``, ``"int"`` (Python's).
+    offsets : tuple of int
+        Where each array starts.
+    nbytes : int
+        Length of the payload.
+    """
+
+    entries: tuple[Entry, ...]
+    offsets: tuple[int, ...]
+    nbytes: int
+
+    @classmethod
+    def of(cls, entries: tuple[Entry, ...]) -> Layout:
+        """Compute the offsets."""
+        offsets, position = [], 0
+        for _, dtype, shape, _ in entries:
+            offsets.append(position)
+            size = np.dtype(dtype).itemsize
+            for length in shape:
+                size *= length
+            position += size + -size % _ALIGNMENT
+        return cls(entries, tuple(offsets), position)
+
+    @classmethod
+    def parse(cls, data: Any) -> Layout:
+        """Check a layout that came over the wire, before any memory is taken for it.
+
+        Raises
+        ------
+        ProtocolError
+            It is malformed, or describes more than is accepted.
+        """
+        try:
+            entries = tuple((str(n), str(d), tuple(map(int, s)), str(k)) for n, d, s, k in data)
+            sane = all(min(s, default=0) >= 0 and not np.dtype(d).hasobject for _, d, s, _ in entries)
+        except (TypeError, ValueError) as error:
+            msg = f"the peer sent a malformed layout: {error}"
+            raise ProtocolError(msg) from error
+        layout = cls.of(entries)
+        if not sane or layout.nbytes > MAX_PAYLOAD:
+            msg = f"the peer sent a layout that is not accepted ({layout.nbytes} bytes)"
+            raise ProtocolError(msg)
+        return layout
+
+    def views(self, payload: np.ndarray) -> dict[str, Any]:
+        """Return the arrays as views into `payload` (uint8), the scalars as values."""
+        found: dict[str, Any] = {}
+        for (name, dtype, shape, kind), offset in zip(self.entries, self.offsets):
+            array: Any = np.ndarray(shape, dtype, payload, offset)
+            found[name] = array if kind == "array" else _SCALARS[kind](array)
+        return found
+
+
+_SCALARS = {
+    "scalar": lambda array: array[()],
+    "float": float,
+    "int": int,
+}
+
+
+def describe(
+    values: Mapping[str, Any],
+) -> tuple[tuple[Entry, ...], Buffers, dict[str, Any]]:
+    """Split results into a layout's entries, a payload and what is sent as JSON.
+
+    Values that can't cross the wire are left out.
+
+    Returns
+    -------
+    entries : tuple
+        For :meth:`Layout.of`.
+    payload : list of buffers
+        The raw arrays with their padding, without a copy where they are contiguous.
+    others : dict
+        Encoded values that are neither arrays nor numbers.
+    """
+    entries: list[Entry] = []
+    payload: Buffers = []
+    others: dict[str, Any] = {}
+    for name, value in values.items():
+        numeric = _as_array(value)
+        if numeric is None:
+            try:
+                others[str(name)] = encode(value)
+            except Untransferable:
+                continue
+        else:
+            array, kind = numeric
+            entries.append((str(name), array.dtype.str, array.shape, kind))
+            if array.size:
+                payload.append(array.reshape(-1).view(np.uint8).data)
+            if array.nbytes % _ALIGNMENT:
+                payload.append(_PADDING[: -array.nbytes % _ALIGNMENT])
+    return tuple(entries), payload, others
+
+
+def _as_array(value: Any) -> Union[tuple[np.ndarray, str], None]:
+    """Return a contiguous array of plain numbers and its kind, or None if it is no such thing."""
+    kind = "array"
+    if type(value) is float:
+        return np.array(value), "float"
+    if type(value) is int and -(2**63) <= value < 2**63:
+        return np.array(value, np.int64), "int"
+    if hasattr(value, "detach"):  # a tensor: what NumPy makes of it is what the caller can use
+        value = value.detach().cpu().numpy()
+    elif isinstance(value, np.generic):
+        kind, value = "scalar", np.asarray(value)
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "biufc":
+        return None
+    # asarray keeps 0-d arrays 0-d, which ascontiguousarray does not
+    return np.asarray(value, order="C"), kind

@@ -1,0 +1,158 @@
+"""Values that JSON alone does not carry: ``Atoms.info``, ``setup_kwargs``, odd results.
+
+The text is plain JSON, in which what JSON lacks is an object with one reserved key::
+
+    {"#array": [dtype, shape, base64]}   numpy array or (shape null) numpy scalar
+    {"#tuple": [...]}  {"#bytes": base64}  {"#complex": [re, im]}  {"#float": "nan" | "inf" | "-inf"}
+    {"#dict": [[key, value], ...]}       a mapping whose keys aren't all plain strings
+
+Nothing is ever evaluated: object arrays and classes do not cross. Floats are written with
+:func:`repr`, so they come back bit for bit.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from typing import Any
+
+import numpy as np
+
+from ..errors import ProtocolError
+
+__all__ = ["Untransferable", "decode", "dumps", "encode", "encode_info", "loads"]
+
+#: Deeper nesting than this is refused: JSON parsers recurse.
+MAX_DEPTH = 64
+
+
+class Untransferable(TypeError):
+    """A value of a type that does not cross the wire."""
+
+
+def dumps(value: Any) -> bytes:
+    """Return plain JSON of an already encoded `value`: compact, ASCII, keys sorted."""
+    return json.dumps(value, separators=(",", ":"), sort_keys=True, allow_nan=False).encode()
+
+
+def loads(data: Any, what: str) -> Any:
+    """Parse JSON that came over the wire.
+
+    Raises
+    ------
+    ProtocolError
+        It is not JSON; `what` says what it should have been.
+    """
+    try:
+        return json.loads(bytes(data))
+    except (ValueError, RecursionError) as error:
+        msg = f"the peer sent {what} that is not JSON: {error}"
+        raise ProtocolError(msg) from error
+
+
+def encode_info(info: dict[Any, Any]) -> bytes:
+    """Return ``Atoms.info`` as canonical bytes.
+
+    Entries that can't cross (an ``ase.spacegroup.Spacegroup``, say) are left out: no model in
+    another process could have read them from a file either.
+    """
+    if not info:
+        return b"{}"
+    kept = {}
+    for key, value in info.items():
+        try:
+            kept[key] = encode(value)
+        except Untransferable:
+            continue
+    return dumps({"#dict": [[encode(key), value] for key, value in kept.items()]})
+
+
+def encode(value: Any, depth: int = 0) -> Any:
+    """Return `value` as plain JSON data.
+
+    Raises
+    ------
+    Untransferable
+        It holds something that does not cross the wire, or is nested too deeply.
+    """
+    if depth > MAX_DEPTH:
+        msg = f"nested more than {MAX_DEPTH} deep"
+        raise Untransferable(msg)
+    if value is None or type(value) in (bool, int, str):
+        return value
+    if type(value) is float:
+        return value if math.isfinite(value) else {"#float": repr(value)}
+    if type(value) is complex:
+        return {"#complex": [encode(value.real), encode(value.imag)]}
+    if isinstance(value, (np.ndarray, np.generic)):
+        return _encode_array(value)
+    if isinstance(value, bytes):
+        return {"#bytes": base64.b64encode(value).decode()}
+    if type(value) is list:
+        return [encode(item, depth + 1) for item in value]
+    if type(value) is tuple:
+        return {"#tuple": [encode(item, depth + 1) for item in value]}
+    if isinstance(value, dict):
+        return _encode_mapping(value, depth)
+    msg = f"a {type(value).__module__}.{type(value).__qualname__} does not cross the wire"
+    raise Untransferable(msg)
+
+
+def _encode_array(value: Any) -> Any:
+    array = np.asarray(value)
+    if array.dtype.hasobject or array.dtype.names or not array.dtype.itemsize:
+        msg = f"an array of dtype {array.dtype} does not cross the wire"
+        raise Untransferable(msg)
+    shape = list(array.shape) if isinstance(value, np.ndarray) else None
+    raw = base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
+    return {"#array": [array.dtype.str, shape, raw]}
+
+
+def _encode_mapping(value: dict[Any, Any], depth: int) -> Any:
+    if all(type(key) is str and not key.startswith("#") for key in value):
+        return {key: encode(item, depth + 1) for key, item in value.items()}
+    return {"#dict": [[encode(k, depth + 1), encode(v, depth + 1)] for k, v in value.items()]}
+
+
+def decode(data: Any) -> Any:
+    """Undo :func:`encode`.
+
+    Raises
+    ------
+    ProtocolError
+        Reserved keys are used in a way that :func:`encode` does not.
+    """
+    if isinstance(data, list):
+        return [decode(item) for item in data]
+    if not isinstance(data, dict):
+        return data
+    if len(data) == 1:
+        (key, item), *_ = data.items()
+        if key in _DECODERS:
+            try:
+                return _DECODERS[key](item)
+            except (TypeError, ValueError, KeyError, OverflowError) as error:
+                msg = f"the peer sent a malformed {key!r} value: {error}"
+                raise ProtocolError(msg) from error
+    return {key: decode(item) for key, item in data.items()}
+
+
+def _decode_array(item: Any) -> Any:
+    dtype, shape, raw = item
+    kind = np.dtype(str(dtype))
+    if kind.hasobject:
+        msg = "object arrays do not cross the wire"
+        raise ValueError(msg)
+    array = np.frombuffer(base64.b64decode(raw, validate=True), kind).copy()
+    return array[0] if shape is None else array.reshape(shape)
+
+
+_DECODERS = {
+    "#array": _decode_array,
+    "#tuple": lambda item: tuple(decode(part) for part in item),
+    "#bytes": lambda item: base64.b64decode(item, validate=True),
+    "#complex": lambda item: complex(*(decode(part) for part in item)),
+    "#float": float,
+    "#dict": lambda item: {decode(key): decode(value) for key, value in item},
+}

@@ -1,0 +1,215 @@
+"""The map: where everything lies on disk, and which root is meant. Runs nothing.
+
+::
+
+    {root}/
+      environments/   chgnet_env.py, pylock.chgnet.toml       sources and their locks
+      envs/           chgnet/<key>/                            built environments
+                      chgnet/current -> <key>
+      cache/          huggingface/, mace/, ...                 weights (XDG_CACHE_HOME)
+      home/           what insists on $HOME
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Optional, Union
+
+from .clusters import cluster_root
+from .config import default_root, read_config
+from .errors import ConfigurationError, RootError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from .data import EnvironmentFile
+
+__all__ = ["Root", "find_root", "writing"]
+
+_FILE_SUFFIX = "_env.py"
+
+
+@dataclass(frozen=True)
+class Root:
+    """A root folder and the paths inside it.
+
+    Attributes
+    ----------
+    path : Path
+        Absolute.
+    """
+
+    path: Path
+
+    @property
+    def environments(self) -> Path:
+        """Environment files and their locks."""
+        return self.path / "environments"
+
+    @property
+    def cache(self) -> Path:
+        """Weights and what else libraries keep in caches."""
+        return self.path / "cache"
+
+    @property
+    def home(self) -> Path:
+        """What workers see as HOME."""
+        return self.path / "home"
+
+    @property
+    def work(self) -> Path:
+        """Working directory of workers: fixed, and never the caller's."""
+        return self.home if self.home.is_dir() else Path("/")
+
+    def files(self) -> dict[str, Path]:
+        """Return the environment files in the root, by name. Reads names alone."""
+        return environment_files(self.environments)
+
+    def generations(self, file: EnvironmentFile) -> Path:
+        """Return the folder with the built environments of a file."""
+        if file.origin != "file":
+            return self.path / "envs" / file.name
+        # A file outside of the root: two of the same name must not meet.
+        digest = hashlib.sha256(os.fsencode(file.path.resolve())).hexdigest()[:12]
+        return self.path / "envs" / f"{file.name}@{digest}"
+
+    def source(self, name: str) -> Path:
+        """Return where the root keeps the environment file of that name."""
+        return self.environments / f"{name}{_FILE_SUFFIX}"
+
+    def lock(self, file: EnvironmentFile) -> Path:
+        """Return the lock of an environment file: beside it, if it lies in the root."""
+        # uv takes pylock.toml or pylock.<name>.toml, where the name has no dot
+        lock = f"pylock.{file.name.replace('.', '_')}.toml"
+        return (self.generations(file) if file.origin == "file" else self.environments) / lock
+
+    def create(self) -> None:
+        """Make the folders.
+
+        Raises
+        ------
+        RootError
+            They can't be made or written; says what to do.
+        """
+        with writing(self.path):
+            for folder in (self.environments, self.path / "envs", self.cache, self.home):
+                folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(self.path / "envs", os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    def cache_variables(self, caller: Mapping[str, str]) -> dict[str, str]:
+        """Return the variables that make weights land in the root and stay there.
+
+        The caller's Hugging Face token is still found: tokens are the user's, caches the root's.
+
+        Parameters
+        ----------
+        caller : mapping
+            The caller's own environment variables.
+        """
+        found = {
+            "HOME": str(self.home),
+            "XDG_CACHE_HOME": str(self.cache),
+            "XDG_DATA_HOME": str(self.home / ".local" / "share"),
+            "XDG_CONFIG_HOME": str(self.home / ".config"),
+            "HF_HOME": str(self.cache / "huggingface"),
+            "MPLCONFIGDIR": str(self.home / ".config" / "matplotlib"),
+        }
+        if "HF_TOKEN" not in caller and "HF_TOKEN_PATH" not in caller:
+            theirs = caller.get("HF_HOME") or os.path.expanduser("~/.cache/huggingface")
+            token = Path(theirs, "token")
+            if token.is_file():
+                found["HF_TOKEN_PATH"] = str(token)
+        return found
+
+
+def environment_files(folder: Path) -> dict[str, Path]:
+    """Return ``{name}_env.py`` files of a folder by name; empty if there is no such folder."""
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        return {}
+    return {
+        name.removesuffix(_FILE_SUFFIX): folder / name
+        for name in names
+        if name.endswith(_FILE_SUFFIX) and name != _FILE_SUFFIX and not name.startswith(".")
+    }
+
+
+def find_root(
+    root: Optional[Union[str, os.PathLike[str]]] = None, cluster: Optional[str] = None
+) -> Root:
+    """Decide which root is meant.
+
+    In this order: `root` or `cluster` (never both), the variable ``ROOTSTOCK_ROOT``, the config
+    file, the per-user default.
+
+    Raises
+    ------
+    ConfigurationError
+        Both were given, or the config file is broken.
+    UnknownNameError
+        Nobody knows the cluster.
+    """
+    if root is not None and cluster is not None:
+        msg = f"root={os.fspath(root)!r} and cluster={cluster!r} were both given: keep one"
+        raise ConfigurationError(msg)
+    if root is not None:
+        if not os.fspath(root):
+            msg = "root is empty: give a folder, or leave it out for the default"
+            raise ConfigurationError(msg)
+        return _at(Path(root))
+    if cluster is not None:
+        return _at(cluster_root(cluster, read_config()))
+    named = os.environ.get("ROOTSTOCK_ROOT")
+    if named:
+        return _at(Path(named))
+    config = read_config()
+    if config.root is not None:
+        return _at(config.root)
+    if config.cluster is not None:
+        return _at(cluster_root(config.cluster, config))
+    return _at(default_root())
+
+
+def _at(path: Path) -> Root:
+    return Root(Path(os.path.abspath(path.expanduser())))
+
+
+_ADVICE = {
+    errno.ENOSPC: "the disk is full: free some space, or choose another root",
+    errno.EDQUOT: "your quota is used up: free some space, or choose another root",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "you may not write there",
+    errno.EPERM: "you may not write there",
+    errno.ENOTDIR: "a part of the path is a file",
+    errno.EEXIST: "there is a file of that name",
+}
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn an ``OSError`` into a :class:`RootError` that says what to do.
+
+    Parameters
+    ----------
+    path : Path
+        What is being written; for the message.
+    """
+    try:
+        yield
+    except RootError:
+        raise
+    except OSError as error:
+        advice = _ADVICE.get(error.errno or 0, "")
+        msg = (
+            f"{path} can't be written: {advice or error}. Choose another root with root=..., the "
+            "variable ROOTSTOCK_ROOT or the config file, or ask the maintainer of this one to run "
+            "'rootstock install'."
+        )
+        raise RootError(msg) from error

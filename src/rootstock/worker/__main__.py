@@ -1,0 +1,48 @@
+"""Entry point: ``python -I .../worker/__main__.py SOCKET_FD LIFELINE_FD``, by path.
+
+The rest of Rootstock is found through a stub package of a private name, which has nothing but a
+``__path__``: neither the client's ``rootstock/__init__.py`` nor its site-packages are ever run or
+searched, and a package called ``rootstock`` inside the environment is not touched.
+"""
+
+import os
+import sys
+import types
+
+
+def main() -> int:
+    """Connect the parts and serve until the host goes away."""
+    socket_fd, lifeline_fd = int(sys.argv[1]), int(sys.argv[2])
+    stub = types.ModuleType("_rootstock")
+    stub.__path__ = [os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
+    sys.modules[stub.__name__] = stub
+    sys.argv[:] = ["rootstock-worker"]  # model libraries that look at it must not find our numbers
+
+    from _rootstock.worker import lifeline
+
+    lifeline.tie(lifeline_fd)
+    try:
+        import ase
+        import numpy
+    except ImportError as error:
+        sys.stderr.write(
+            f"rootstock: this environment has no {error.name}: add 'ase' to the dependencies in "
+            "its environment file\n"
+        )
+        return 1
+    del ase, numpy
+
+    import socket
+
+    from _rootstock.protocol.frames import Connection
+    from _rootstock.protocol.guest import serve
+    from _rootstock.worker.model import EnvironmentModel
+
+    connection = Connection(socket.socket(fileno=socket_fd))
+    os.register_at_fork(after_in_child=connection.close)
+    serve(connection, EnvironmentModel())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,190 @@
+"""The model: an environment file's ``setup()``, the Atoms it sees and what it returns."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import sys
+from typing import TYPE_CHECKING, Any, Optional
+
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes, compare_atoms
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import ModuleType
+
+    import numpy as np
+
+__all__ = ["EnvironmentModel"]
+
+#: The environment file is imported under this name, so that one called ``mace.py`` shadows nothing.
+_MODULE = "_rootstock_environment"
+
+
+class EnvironmentModel:
+    """What a guest answers with: the calculator that ``setup()`` returned."""
+
+    def __init__(self) -> None:
+        self._calculator: Any = None
+        self._atoms: Optional[Atoms] = None
+        self._previous: Optional[Atoms] = None  # None: nothing is known to be unchanged
+        self._topology_is_new = True
+        self._direct = False
+
+    def load(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Run ``setup()``.
+
+        Parameters
+        ----------
+        config : mapping
+            ``file``, ``argument``, ``device``, ``options``, ``threads`` (or None) and ``packages``
+            (names whose versions are reported).
+
+        Returns
+        -------
+        dict
+            The fields of :class:`rootstock.data.WorkerReport`.
+        """
+        device = _decide_device(config["device"])
+        setup = getattr(_import_file(config["file"]), "setup", None)
+        if not callable(setup):
+            msg = f"{config['file']} has no function setup(model, device)"
+            raise TypeError(msg)
+        calculator = setup(config["argument"], device, **config["options"])
+        if not callable(getattr(calculator, "calculate", None)):
+            kind = type(calculator).__name__
+            msg = f"setup() in {config['file']} returned {kind}, which is no ASE calculator"
+            raise TypeError(msg)
+        _limit_threads(config["threads"])
+        self._calculator = calculator
+        self._direct = _uses_ases_get_property(calculator)
+        kind = type(calculator)
+        return {
+            "implemented_properties": [str(n) for n in calculator.implemented_properties],
+            "device": device,
+            "calculator": f"{kind.__module__}.{kind.__qualname__}",
+            "python": platform.python_version(),
+            "packages": _versions(config["packages"]),
+            "pid": os.getpid(),
+        }
+
+    def set_topology(self, arrays: Mapping[str, np.ndarray], info: dict[Any, Any]) -> None:
+        """Make the Atoms that the following steps move."""
+        arrays = dict(arrays)
+        atoms = Atoms(numbers=arrays.pop("numbers"), pbc=arrays.pop("pbc"))
+        for name, array in arrays.items():
+            atoms.set_array(name, array)
+        atoms.info = info
+        self._atoms = atoms
+        self._topology_is_new = True
+
+    def compute(
+        self, positions: np.ndarray, cell: np.ndarray, properties: list[str]
+    ) -> Mapping[str, Any]:
+        """Evaluate the model as ``Atoms.get_...()`` would after a change of the structure.
+
+        `positions` becomes the Atoms' own array: the next step arrives in it.
+        """
+        atoms, calculator = self._atoms, self._calculator
+        if atoms is None or calculator is None:
+            msg = "a structure was sent before the model was loaded"
+            raise RuntimeError(msg)
+        atoms.arrays["positions"] = positions
+        changes = ["positions"]
+        unsure = self._previous is None or self._topology_is_new
+        if unsure or (atoms.cell.array != cell).any():
+            atoms.cell[:] = cell
+            changes = self._compare(atoms)
+        self._previous = None  # a calculator that raises leaves nothing behind to rely on
+        found = self._evaluate(atoms, properties, changes)
+        self._previous = atoms
+        return found
+
+    def _compare(self, atoms: Atoms) -> list[str]:
+        """Return what changed, in ASE's words and order; a step always counts as moved."""
+        if self._previous is None or atoms is self._previous:
+            changed = set(all_changes if self._previous is None else ("positions", "cell"))
+        else:
+            changed = {"positions", *compare_atoms(self._previous, atoms)}
+        if self._topology_is_new:
+            # ASE's caches don't look at ``info``: those inside a sum of calculators are emptied
+            for part in getattr(getattr(self._calculator, "mixer", None), "calcs", ()):
+                _forget(part)
+        self._topology_is_new = False
+        return [name for name in all_changes if name in changed]
+
+    def _evaluate(
+        self, atoms: Atoms, properties: list[str], changes: list[str]
+    ) -> Mapping[str, Any]:
+        calculator = self._calculator
+        _forget(calculator)
+        if self._direct:
+            if getattr(calculator, "use_cache", False):  # as BaseCalculator.get_property does
+                calculator.atoms = atoms.copy()
+            calculator.calculate(atoms, properties, changes)
+            return dict(calculator.results)
+        found = {name: calculator.get_property(name, atoms) for name in properties}
+        return {**getattr(calculator, "results", {}), **found}
+
+
+def _forget(calculator: Any) -> None:
+    """Empty a calculator's cache, as ASE does after any change."""
+    if hasattr(calculator, "reset"):
+        calculator.reset()
+    else:
+        calculator.atoms = None
+        calculator.results = {}
+
+
+def _uses_ases_get_property(calculator: Any) -> bool:
+    """Tell if ``calculate()`` may be called without going through an own ``get_property()``."""
+    for kind in type(calculator).__mro__:
+        if "get_property" in vars(kind):
+            return kind.__module__ == Calculator.__module__ and hasattr(calculator, "results")
+    return False
+
+
+def _import_file(path: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(_MODULE, path)
+    if spec is None or spec.loader is None:
+        msg = f"{path} is no Python file"
+        raise ImportError(msg)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[_MODULE] = module  # where dataclasses and pickle look for it
+    spec.loader.exec_module(module)
+    return module
+
+
+def _decide_device(device: str) -> str:
+    """Return ``"cuda"`` for ``"auto"`` where the environment's PyTorch, or JAX, sees a GPU."""
+    if device != "auto":
+        return device
+    if importlib.util.find_spec("torch") is not None:
+        import torch
+
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if importlib.util.find_spec("jax") is not None:
+        import jax
+
+        return "cuda" if jax.default_backend() == "gpu" else "cpu"
+    return "cpu"
+
+
+def _limit_threads(threads: Optional[int]) -> None:
+    """Apply the number of threads to a PyTorch that set its own; the variables did the rest."""
+    torch = sys.modules.get("torch")
+    if threads is not None and torch is not None:
+        torch.set_num_threads(threads)
+
+
+def _versions(names: list[str]) -> dict[str, str]:
+    found = {}
+    for name in names:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
