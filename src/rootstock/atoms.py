@@ -97,15 +97,14 @@ def _check(positions: np.ndarray, cell: np.ndarray) -> None:
     if len(positions) == 0:
         msg = "there are no atoms to compute: the structure is empty"
         raise StructureError(msg)
-    # The sum is finite unless something in it is not, or it overflows: one pass, no temporary.
-    if not math.isfinite(np.add.reduce(positions, axis=None)):
+    # min and max pass a NaN on: one pass each and no temporary
+    if not (math.isfinite(positions.min()) and math.isfinite(positions.max())):
         bad = np.flatnonzero(~np.isfinite(positions).all(axis=1))
-        if len(bad):
-            msg = (
-                f"the position of atom {bad[0]} is not finite: {positions[bad[0]].tolist()} (one "
-                f"of {len(bad)}); an exploding trajectory, or a file that was read wrongly?"
-            )
-            raise StructureError(msg)
+        msg = (
+            f"the position of atom {bad[0]} is not finite: {positions[bad[0]].tolist()} (one "
+            f"of {len(bad)}); an exploding trajectory, or a file that was read wrongly?"
+        )
+        raise StructureError(msg)
     if not all(map(math.isfinite, cell.ravel().tolist())):
         msg = f"the cell is not finite: {cell.tolist()}"
         raise StructureError(msg)

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Optional, Union
 
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes, compare_atoms
 
+from .arguments import make_recipe, refuse_keywords
 from .atoms import rebuild, take
-from .environments.resolve import local_path, resolve, resolve_file
-from .errors import ConfigurationError, PropertyMissingError, StructureError, UnknownNameError
-from .launch import Recipe, Session
-from .launch.session import Lease
+from .errors import ConfigurationError, PropertyMissingError, StructureError
+from .launch import Lease, Session
 from .names import near_misses, suggestion
-from .protocol.values import Untransferable, encode
-from .root import find_root
+from .protocol.values import encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -29,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RootstockCalculator"]
 
-_DEVICE = re.compile(r"(auto|cpu|cuda|hip|xpu|mps|tpu)(:\d+)?")
 #: Half an hour: importing a model from a busy parallel file system can take minutes.
 _STARTUP_TIMEOUT = 1800.0
 
@@ -83,7 +78,7 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
 
     name = "rootstock"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  the public face: each is a keyword that users know
         self,
         model: Optional[str] = None,
         *,
@@ -99,34 +94,23 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         **unknown: Any,
     ) -> None:
         if unknown:
-            _refuse(unknown)
-        if environment is not None:
-            folder = None if root is None and cluster is None else find_root(root, cluster)
-            file = resolve_file(Path(environment))
-            argument = local_path(model or "")
-        else:
-            folder = find_root(root, cluster)
-            if model is None:
-                msg = "give a model, such as RootstockCalculator(model='chgnet')"
-                raise ConfigurationError(msg)
-            spec, file = resolve(model, folder)
-            argument = spec.argument
-        recipe = Recipe(
-            text=model or file.name,
-            file=file,
-            argument=argument,
-            root=folder,
-            device=_checked_device(device),
-            options=_checked_options(setup_kwargs),
-            threads=_checked_threads(threads),
-            timeout=_checked_seconds("timeout", timeout),
-            startup_timeout=_checked_seconds("startup_timeout", startup_timeout),
+            refuse_keywords(unknown)
+        recipe = make_recipe(
+            model,
+            root=root,
+            cluster=cluster,
+            environment=environment,
+            device=device,
+            options=setup_kwargs,
+            threads=threads,
+            timeout=timeout,
+            startup_timeout=startup_timeout,
             progress=progress,
         )
         self._structure: Optional[Structure] = None
         self._join(Session(recipe))
         super().__init__()
-        self.parameters.update(self._describe(environment))
+        self.parameters.update(self._describe())
 
     # --- the worker -----------------------------------------------------------------------------
 
@@ -337,13 +321,13 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         vars(self).update(state)
         self._join(Session(recipe))
 
-    def _describe(self, environment: Optional[Union[str, os.PathLike[str]]]) -> dict[str, Any]:
+    def _describe(self) -> dict[str, Any]:
         """Return the parameters for ``todict``, JSON-able, without defaults."""
         recipe = self._session.recipe
         described = {
             "model": recipe.text,
             "root": None if recipe.root is None else str(recipe.root.path),
-            "environment": None if environment is None else str(recipe.file.path),
+            "environment": str(recipe.file.path) if recipe.file.origin == "file" else None,
             "device": recipe.device,
             "setup_kwargs": encode(dict(recipe.options)) or None,
             "threads": recipe.threads,
@@ -354,67 +338,3 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         """Show the parameters."""
         shown = ", ".join(f"{name}={value!r}" for name, value in self.parameters.items())
         return f"{type(self).__name__}({shown})"
-
-
-_KEYWORDS = (
-    "model",
-    "root",
-    "cluster",
-    "environment",
-    "device",
-    "setup_kwargs",
-    "threads",
-    "timeout",
-    "startup_timeout",
-    "progress",
-)
-
-
-def _refuse(unknown: Mapping[str, Any]) -> NoReturn:
-    name = next(iter(unknown))
-    near = near_misses(name, _KEYWORDS)
-    msg = (
-        f"RootstockCalculator has no argument {name!r}{suggestion(near)} Arguments of the model's "
-        f"own setup() go into setup_kwargs={{{name!r}: ...}}."
-    )
-    raise UnknownNameError(msg, name, near)
-
-
-def _checked_device(device: str) -> str:
-    if not isinstance(device, str) or _DEVICE.fullmatch(device) is None:
-        msg = f"device={device!r} is no device: use 'auto', 'cpu', 'cuda', 'cuda:1', ..."
-        raise ConfigurationError(msg)
-    return device
-
-
-def _checked_options(options: Optional[Mapping[str, Any]]) -> dict[str, Any]:
-    options = dict(options or {})
-    for name, value in options.items():
-        try:
-            encode(value)
-        except Untransferable as error:
-            msg = f"setup_kwargs[{name!r}] can't be sent to the worker: {error}"
-            raise ConfigurationError(msg) from error
-        if not isinstance(name, str):
-            msg = f"setup_kwargs must have names as keys, not {name!r}"
-            raise ConfigurationError(msg)
-    return options
-
-
-def _checked_threads(threads: Optional[int]) -> Optional[int]:
-    if threads is not None and (not isinstance(threads, (int, np.integer)) or threads < 1):
-        msg = f"threads={threads!r} must be a whole number from 1 on"
-        raise ConfigurationError(msg)
-    return None if threads is None else int(threads)
-
-
-def _checked_seconds(name: str, seconds: Optional[float]) -> Optional[float]:
-    if seconds is None:
-        return None
-    try:
-        if float(seconds) > 0:
-            return float(seconds)
-    except (TypeError, ValueError):
-        pass  # refused below
-    msg = f"{name}={seconds!r} must be a number of seconds above 0, or None"
-    raise ConfigurationError(msg)

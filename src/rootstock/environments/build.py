@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..data import EnvironmentFile
     from ..root import Root
 
-__all__ = ["install", "prepare"]
+__all__ = ["install", "is_ready", "prepare"]
 
 #: What would make ``uv pip sync`` refuse a lock or change what it says: the lock was made with it.
 _LOCKED_IN = ("UV_CONSTRAINT", "UV_OVERRIDE", "UV_BUILD_CONSTRAINT", "UV_TORCH_BACKEND")
@@ -57,6 +57,11 @@ def prepare(
         return _script_environment(file, progress or default_progress())
     ready = _ready(file, root)
     return ready if ready is not None else install(file, root, progress or default_progress())
+
+
+def is_ready(file: EnvironmentFile, root: Root) -> bool:
+    """Tell if the environment is built and fits its file and lock; runs nothing."""
+    return _ready(file, root) is not None
 
 
 def install(file: EnvironmentFile, root: Root, progress: Progress) -> BuiltEnvironment:

@@ -1,5 +1,5 @@
 """The door: the worker's process and the session that calculators share."""
 
-from .session import Recipe, Session
+from .session import Lease, Recipe, Session
 
-__all__ = ["Recipe", "Session"]
+__all__ = ["Lease", "Recipe", "Session"]

@@ -1,0 +1,144 @@
+"""The calculator's arguments -> a checked recipe."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, Optional, Union
+
+import numpy as np
+
+from .environments.resolve import local_path, resolve, resolve_file
+from .errors import ConfigurationError, UnknownNameError
+from .launch import Recipe
+from .names import near_misses, suggestion
+from .protocol.values import Untransferable, encode
+from .root import find_root
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .progress import Progress
+
+__all__ = ["make_recipe", "refuse_keywords"]
+
+_DEVICE = re.compile(r"(auto|cpu|cuda|hip|xpu|mps|tpu)(:\d+)?")
+
+
+def make_recipe(  # noqa: PLR0913  one for each argument of the calculator
+    model: Optional[str],
+    *,
+    root: Optional[Union[str, os.PathLike[str]]],
+    cluster: Optional[str],
+    environment: Optional[Union[str, os.PathLike[str]]],
+    device: str,
+    options: Optional[Mapping[str, Any]],
+    threads: Optional[int],
+    timeout: Optional[float],
+    startup_timeout: Optional[float],
+    progress: Optional[Progress],
+) -> Recipe:
+    """Check everything that can be checked without starting anything.
+
+    Parameters are those of :class:`rootstock.RootstockCalculator`.
+
+    Raises
+    ------
+    ConfigurationError, UnknownNameError, EnvironmentFileError
+        See there.
+    """
+    if environment is not None:
+        folder = None if root is None and cluster is None else find_root(root, cluster)
+        file = resolve_file(Path(environment))
+        argument = local_path(model or "")
+    else:
+        folder = find_root(root, cluster)
+        if model is None:
+            msg = "give a model, such as RootstockCalculator(model='chgnet')"
+            raise ConfigurationError(msg)
+        spec, file = resolve(model, folder)
+        argument = spec.argument
+    return Recipe(
+        text=model or file.name,
+        file=file,
+        argument=argument,
+        root=folder,
+        device=_checked_device(device),
+        options=_checked_options(options),
+        threads=_checked_threads(threads),
+        timeout=_checked_seconds("timeout", timeout),
+        startup_timeout=_checked_seconds("startup_timeout", startup_timeout),
+        progress=progress,
+    )
+
+
+_KEYWORDS = (
+    "model",
+    "root",
+    "cluster",
+    "environment",
+    "device",
+    "setup_kwargs",
+    "threads",
+    "timeout",
+    "startup_timeout",
+    "progress",
+)
+
+
+def refuse_keywords(unknown: Mapping[str, Any]) -> NoReturn:
+    """Raise for keyword arguments that RootstockCalculator does not have.
+
+    Raises
+    ------
+    UnknownNameError
+        Always; names the first one, with near misses.
+    """
+    name = next(iter(unknown))
+    near = near_misses(name, _KEYWORDS)
+    msg = (
+        f"RootstockCalculator has no argument {name!r}{suggestion(near)} Arguments of the model's "
+        f"own setup() go into setup_kwargs={{{name!r}: ...}}."
+    )
+    raise UnknownNameError(msg, name, near)
+
+
+def _checked_device(device: str) -> str:
+    if not isinstance(device, str) or _DEVICE.fullmatch(device) is None:
+        msg = f"device={device!r} is no device: use 'auto', 'cpu', 'cuda', 'cuda:1', ..."
+        raise ConfigurationError(msg)
+    return device
+
+
+def _checked_options(options: Optional[Mapping[str, Any]]) -> dict[str, Any]:
+    options = dict(options or {})
+    for name, value in options.items():
+        try:
+            encode(value)
+        except Untransferable as error:
+            msg = f"setup_kwargs[{name!r}] can't be sent to the worker: {error}"
+            raise ConfigurationError(msg) from error
+        if not isinstance(name, str):
+            msg = f"setup_kwargs must have names as keys, not {name!r}"
+            raise ConfigurationError(msg)
+    return options
+
+
+def _checked_threads(threads: Optional[int]) -> Optional[int]:
+    if threads is not None and (not isinstance(threads, (int, np.integer)) or threads < 1):
+        msg = f"threads={threads!r} must be a whole number from 1 on"
+        raise ConfigurationError(msg)
+    return None if threads is None else int(threads)
+
+
+def _checked_seconds(name: str, seconds: Optional[float]) -> Optional[float]:
+    if seconds is None:
+        return None
+    try:
+        if float(seconds) > 0:
+            return float(seconds)
+    except (TypeError, ValueError):
+        pass  # refused below
+    msg = f"{name}={seconds!r} must be a number of seconds above 0, or None"
+    raise ConfigurationError(msg)

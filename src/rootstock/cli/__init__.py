@@ -1,0 +1,5 @@
+"""The command line: one file per command; commands return frozen results, only the edge prints."""
+
+from .app import app, main
+
+__all__ = ["app", "main"]

@@ -1,0 +1,105 @@
+"""The edge: the one place that prints and decides exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import warnings
+from typing import TYPE_CHECKING, Any, Optional, Protocol
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from ..errors import (
+    BuildError,
+    CalculationError,
+    ConfigurationError,
+    EnvironmentFileError,
+    RootError,
+    RootstockError,
+    StartupError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import RenderableType
+
+__all__ = ["ClusterOption", "JsonOption", "Result", "RootOption", "edge", "show"]
+
+#: First match wins; what is in none of these ends with 1.
+_EXIT_CODES: list[tuple[type[RootstockError], int]] = [
+    (ConfigurationError, 2),
+    (EnvironmentFileError, 3),
+    (BuildError, 4),
+    (RootError, 5),
+    (StartupError, 6),
+    (CalculationError, 7),
+]
+
+RootOption = typer.Option(None, "--root", help="Root folder.", show_default=False)
+ClusterOption = typer.Option(None, "--cluster", help="Name of a cluster.", show_default=False)
+JsonOption = typer.Option(False, "--json", help="Print JSON.")
+
+
+class Result(Protocol):
+    """What a command returns: a frozen dataclass that can show itself."""
+
+    def renderable(self) -> RenderableType:
+        """Return what a person reads."""
+        ...
+
+
+def show(result: Result, as_json: bool) -> None:
+    """Print a result, for a person or for a program."""
+    if as_json:
+        typer.echo(json.dumps(plain(result), indent=2))
+    else:
+        Console().print(result.renderable())
+
+
+def plain(value: Any) -> Any:
+    """Return JSON data; a float that JSON lacks becomes null."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, (np.ndarray, np.generic)):
+        return plain(value.tolist())
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+
+
+@contextlib.contextmanager
+def edge() -> Iterator[None]:
+    """Turn our errors into a message and an exit code, and warnings into one line each."""
+    console = Console(stderr=True)
+
+    def show_warning(
+        message: Any,
+        category: Any,
+        filename: Any,
+        lineno: Any,
+        file: Optional[Any] = None,
+        line: Optional[Any] = None,
+    ) -> None:
+        del category, filename, lineno, file, line
+        console.print(f"[yellow]warning:[/] {escape(str(message))}", highlight=False)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show_warning
+        try:
+            yield
+        except RootstockError as error:
+            if error.__cause__ is not None and not isinstance(error, (BuildError, RootError)):
+                remote = str(error.__cause__).strip()
+                console.print(remote, style="dim", markup=False, highlight=False)
+            console.print(f"[red]error:[/] {escape(str(error))}", highlight=False)
+            codes = (code for kind, code in _EXIT_CODES if isinstance(error, kind))
+            raise typer.Exit(next(codes, 1)) from error

@@ -1,0 +1,135 @@
+"""Fixtures: a root for the whole session, and a check that nothing is left behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import pytest
+
+from rootstock import RootstockCalculator
+
+HERE = Path(__file__).resolve().parent
+PROBE = HERE / "environments" / "probe_env.py"
+TORCH = "torch==2.13.0"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_world(tmp_path_factory):
+    """Keep the user's settings out, and let uv find every Python of this machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("config")
+        patch.setenv("XDG_CONFIG_HOME", str(folder))
+        patch.setenv("XDG_CONFIG_DIRS", str(folder / "site"))
+        patch.setenv("XDG_DATA_HOME", str(folder / "data"))
+        for name in ("ROOTSTOCK_ROOT", "ROOTSTOCK_CONFIG"):
+            patch.delenv(name, raising=False)
+        pythons = sorted(Path("~/.pyenv/versions").expanduser().glob("3.*/bin"))
+        patch.setenv("PATH", os.pathsep.join([os.environ["PATH"], *map(str, pythons)]))
+        yield
+
+
+@pytest.fixture(scope="session")
+def session_root(tmp_path_factory) -> Path:
+    """One root for all tests that need built environments; kept if a variable names it."""
+    named = os.environ.get("ROOTSTOCK_TEST_ROOT")
+    return Path(named) if named else tmp_path_factory.mktemp("root")
+
+
+@pytest.fixture(scope="session")
+def probe_root(session_root: Path) -> Path:
+    """The session's root, with the probe environment in it."""
+    folder = session_root / "environments"
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(PROBE, folder / "probe_env.py")
+    return session_root
+
+
+@pytest.fixture
+def make(probe_root):
+    """Make calculators of the probe environment; all are closed at the end."""
+    made = []
+
+    def one(model: str = "probe-null", **options) -> RootstockCalculator:
+        calc = RootstockCalculator(model, root=probe_root, device="cpu", **options)
+        made.append(calc)
+        return calc
+
+    yield one
+    for calc in made:
+        calc.close()
+
+
+def children() -> set[int]:
+    """Return the process ids of all workers below this process, whoever started them."""
+    found = set()
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (entry / "cmdline").read_bytes().split(b"\0")
+            state = (entry / "stat").read_text().rsplit(")", 1)[1].split()[0]
+        except OSError:
+            continue
+        if any(part.endswith(b"worker/__main__.py") for part in command) and state != "Z":
+            found.add(int(entry.name))
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left(request):
+    """Fail a test that leaves a worker, one of its helpers or a descriptor behind."""
+    before, descriptors = children(), set(os.listdir("/proc/self/fd"))
+    yield
+    gc.collect()
+    deadline = time.monotonic() + 5
+    while (left := children() - before) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not left, f"workers were left behind: {left}"
+    if "model" not in request.keywords:  # models share calculators over a module
+        extra = set(os.listdir("/proc/self/fd")) - descriptors
+        assert len(extra) <= 1, f"descriptors were left open: {extra}"  # listdir's own
+
+
+@pytest.fixture(scope="session")
+def torch_root(session_root, tmp_path_factory):
+    """The session's root, with uv told to take a small CPU build of PyTorch wherever it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        if _reachable("download.pytorch.org"):
+            patch.setenv("UV_TORCH_BACKEND", "cpu")
+        else:
+            _use_pip_wheel(tmp_path_factory.mktemp("wheels"), patch)
+        yield session_root
+
+
+def _reachable(host: str) -> bool:
+    try:
+        socket.create_connection((host, 443), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+def _use_pip_wheel(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Where PyTorch's index can't be reached, pip may be set up to find a CPU wheel."""
+    command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", TORCH, "-d", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    wheels = list(folder.glob("torch-*.whl"))
+    if done.returncode or not wheels:
+        warnings.warn(f"no PyTorch wheel through pip: {done.stderr}", stacklevel=1)
+        return
+    constraint = folder / "constraint.txt"
+    constraint.write_text(TORCH + "\n")
+    links = f"{os.environ.get('UV_FIND_LINKS', '')} {folder}".strip()
+    patch.setenv("UV_FIND_LINKS", links)
+    patch.setenv("UV_CONSTRAINT", str(constraint))
+    patch.setenv("UV_TORCH_BACKEND", "")
+    tag = re.search(r"-cp(\d)(\d+)-", wheels[0].name)
+    if tag:
+        patch.setenv("UV_PYTHON", f"{tag[1]}.{tag[2]}")

@@ -1,0 +1,175 @@
+# /// script
+# requires-python = ">=3.9"
+# dependencies = ["ase>=3.22.1"]
+# ///
+"""The test suite's own environment: one build, many small models. `model` says which."""
+
+import math
+import os
+import signal
+import sys
+import time
+
+import numpy as np
+from ase.calculators.calculator import Calculator, all_changes
+
+MODELS = {"reference": "depends on all inputs", "null": "zeros"}
+
+
+class Reference(Calculator):
+    """Depends on everything that a model may read, and shows odd result types."""
+
+    implemented_properties = ["energy", "free_energy", "forces", "stress", "charges", "magmoms"]
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        weights = atoms.numbers * 1.0
+        weights += 0.5 * atoms.get_initial_charges() + 0.25 * atoms.get_initial_magnetic_moments()
+        weights += 0.125 * atoms.get_tags() + 3.0 * atoms.pbc.dot([1, 2, 4])
+        weights += digest(atoms.info) + math.fsum(atoms.cell.array.ravel().tolist())
+        for name in sorted(set(atoms.arrays) - {"positions", "numbers"}):
+            weights += np.asarray(atoms.arrays[name], float).reshape(len(atoms), -1)[:, 0]
+        # only operations that IEEE 754 rounds correctly: equal in every version of NumPy
+        forces = atoms.positions * weights[:, None]
+        self.results = {
+            "energy": math.fsum(forces.ravel().tolist()),
+            "free_energy": np.float32(weights.sum()),
+            "forces": forces,
+            "stress": np.arange(9.0).reshape(3, 3) * weights[-1],
+            "charges": weights.astype(np.float32),
+            "magmoms": weights.astype(">f8")[::2],
+            "complex": weights.astype(complex)[::2],
+            "empty": np.zeros((0, 3)),
+            "zero_d": np.array(weights[0]),
+            "count": len(atoms),
+            "flag": np.bool_(True),
+            "note": "text",
+            "changes": list(system_changes),
+            "asked": list(properties),
+            "odd": object(),
+        }
+
+
+def digest(value):
+    """Return a number that depends on all of a nested value, types included."""
+    if isinstance(value, dict):
+        return math.fsum(digest(k) * digest(v) for k, v in value.items())
+    if isinstance(value, (list, tuple)):
+        return math.fsum((i + 2 + isinstance(value, tuple)) * digest(v) for i, v in enumerate(value))
+    if isinstance(value, (np.ndarray, np.generic)):
+        raw = np.frombuffer(value.tobytes(), np.uint8)
+        return float(raw.sum()) + len(value.dtype.str) + value.ndim + isinstance(value, np.ndarray)
+    if value is None:
+        return 0.77
+    if isinstance(value, (str, bytes)):
+        return math.fsum((i + 1) * (c if isinstance(c, int) else ord(c)) for i, c in enumerate(value))
+    if isinstance(value, complex):
+        return digest(value.real) + 7 * digest(value.imag)
+    value = float(value if isinstance(value, float) else max(-(10**6), min(10**6, value)))
+    return 99.5 if value != value else max(-1e6, min(1e6, value)) + 0.01 * len(type(value).__name__)
+
+
+class Null(Calculator):
+    implemented_properties = ["energy", "forces", "stress"]
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        if getattr(self, "forces", None) is None or len(self.forces) != len(atoms):
+            self.forces, self.stress = np.zeros((len(atoms), 3)), np.zeros(6)
+        self.results = {"energy": 0.0, "forces": self.forces, "stress": self.stress}
+
+
+class Misbehaving(Null):
+    """Does what ``info["do"]`` says before it answers."""
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        act(atoms.info.get("do", ""))
+        super().calculate(atoms, properties, system_changes)
+        self.results["energy"] = float(atoms.positions.sum())
+
+
+def act(what):
+    if what == "raise":
+        raise RuntimeError("the model's own words")
+    if what == "raise-oddly":
+
+        class OddError(Exception):
+            def __str__(self):
+                raise ValueError
+
+        raise OddError
+    if what == "missing":
+        from ase.calculators.calculator import PropertyNotImplementedError
+
+        raise PropertyNotImplementedError("not today")
+    if what.startswith("exit-"):
+        print("last words on stdout")
+        os._exit(int(what[5:]))
+    if what == "sys.exit":
+        sys.exit(3)
+    if what.startswith("SIG"):
+        print("before the signal", file=sys.stderr)
+        os.kill(os.getpid(), getattr(signal, what))
+        time.sleep(60)
+    if what == "segfault":
+        import ctypes
+
+        ctypes.string_at(0)
+    if what.startswith("sleep-"):
+        time.sleep(float(what[6:]))
+    if what == "helpers":  # helper processes that inherit all they can and outlive their parent
+        for _ in range(5):
+            if os.fork() == 0:
+                time.sleep(600)
+                os._exit(0)
+        os._exit(1)
+    if what == "noise":
+        for _ in range(2000):
+            print("x" * 10000)
+    if what == "close":
+        for descriptor in range(3, 50):
+            try:
+                os.close(descriptor)
+            except OSError:
+                continue
+
+
+def setup(model, device, **options):
+    print("loading", model, "on", device)
+    if model == "null":
+        return Null()
+    if model == "reference":
+        return Reference()
+    if model == "misbehaving":
+        return Misbehaving()
+    if model == "none":
+        return None
+    if model == "number":
+        return 42
+    if model == "options":
+        calculator = Null()
+        calculator.implemented_properties = ["energy", *map(repr, sorted(options.items()))]
+        return calculator
+    if model == "world":
+        return World()
+    if model.startswith("do-"):
+        act(model[3:])
+        return Null()
+    raise ValueError(f"no model {model!r}")
+
+
+class World(Calculator):
+    """Tells what the worker sees of the world."""
+
+    implemented_properties = ["energy"]
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        self.results = {
+            "energy": 0.0,
+            "environ": dict(os.environ),
+            "path": list(sys.path),
+            "cwd": os.getcwd(),
+            "argv": list(sys.argv),
+            "modules": [name for name in sys.modules if "rootstock" in name],
+            "python": list(sys.version_info[:3]),
+            "stdin": sys.stdin.read(),
+        }
