@@ -20,6 +20,8 @@ from rootstock import RootstockCalculator
 HERE = Path(__file__).resolve().parent
 PROBE = HERE / "environments" / "probe_env.py"
 TORCH = "torch==2.13.0"
+#: A variable that workers inherit, so that another session's aren't taken for ours.
+MARK = b"TEST_SESSION=%d" % os.getpid()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -30,6 +32,7 @@ def _own_world(tmp_path_factory):
         patch.setenv("XDG_CONFIG_HOME", str(folder))
         patch.setenv("XDG_CONFIG_DIRS", str(folder / "site"))
         patch.setenv("XDG_DATA_HOME", str(folder / "data"))
+        patch.setenv(*MARK.decode().split("="))
         for name in ("ROOTSTOCK_ROOT", "ROOTSTOCK_CONFIG"):
             patch.delenv(name, raising=False)
         pythons = sorted(Path("~/.pyenv/versions").expanduser().glob("3.*/bin"))
@@ -69,15 +72,16 @@ def make(probe_root):
 
 
 def children() -> set[int]:
-    """Return the process ids of all workers below this process, whoever started them."""
+    """Return the process ids of all workers of this session, whoever started them."""
     found = set()
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             command = (entry / "cmdline").read_bytes().split(b"\0")
+            ours = MARK in (entry / "environ").read_bytes().split(b"\0")
             state = (entry / "stat").read_text().rsplit(")", 1)[1].split()[0]
         except OSError:
             continue
-        if any(part.endswith(b"worker/__main__.py") for part in command) and state != "Z":
+        if ours and state != "Z" and any(p.endswith(b"worker/__main__.py") for p in command):
             found.add(int(entry.name))
     return found
 

@@ -90,7 +90,7 @@ def edge() -> Iterator[None]:
         line: Optional[Any] = None,
     ) -> None:
         del category, filename, lineno, file, line
-        console.print(f"[yellow]warning:[/] {escape(str(message))}", highlight=False)
+        console.print(f"[yellow]warning:[/] {escape(str(message))}", highlight=False, soft_wrap=True)
 
     with warnings.catch_warnings():
         warnings.showwarning = show_warning
@@ -99,7 +99,7 @@ def edge() -> Iterator[None]:
         except RootstockError as error:
             if error.__cause__ is not None and not isinstance(error, (BuildError, RootError)):
                 remote = str(error.__cause__).strip()
-                console.print(remote, style="dim", markup=False, highlight=False)
-            console.print(f"[red]error:[/] {escape(str(error))}", highlight=False)
+                console.print(remote, style="dim", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
             codes = (code for kind, code in _EXIT_CODES if isinstance(error, kind))
             raise typer.Exit(next(codes, 1)) from error

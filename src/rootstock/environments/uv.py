@@ -23,6 +23,8 @@ __all__ = ["Interpreter", "Uv"]
 
 #: Of the caller's Python and environments, which uv would otherwise look at.
 _SCRUBBED = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV")
+#: In the warning about a ``[tool.uv]`` that makes no sense.
+_UNPARSED = "during settings discovery"
 #: Lines that help nobody here: what to activate, and the packages that the lock lists anyway.
 _CHATTER = ("Activate with", " + ", " - ", " ~ ")
 
@@ -98,7 +100,8 @@ class Uv:
             msg = f"uv could not be started while {what}: {error}. Reinstall it: pip install uv"
             raise BuildError(msg) from error
         output, errors = self._follow(process, Progress() if quiet else self._progress)
-        if process.returncode != 0:
+        # uv only warns of settings that it can't parse, and then goes on without any of them
+        if process.returncode != 0 or _UNPARSED in errors:
             words = errors.strip() or output.strip()
             msg = f"uv failed while {what}. Its own words:\n{words}"
             raise BuildError(msg, words)

@@ -1,0 +1,101 @@
+"""Runs inside a model's environment, without Rootstock: what the model itself says.
+
+``python -I direct.py REQUEST ANSWER``: both are pickles of plain dicts and arrays. The file is also
+imported by the tests, so that both sides drive the very same functions.
+"""
+
+import importlib.util
+import pickle
+import sys
+
+import numpy as np
+from ase import Atoms
+
+
+def load(path, argument, device, options):
+    spec = importlib.util.spec_from_file_location("environment_under_test", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.setup(argument, device, **options)
+
+
+def pack(atoms):
+    return {
+        "arrays": {name: array.copy() for name, array in atoms.arrays.items()},
+        "cell": atoms.cell.array.copy(),
+        "pbc": atoms.pbc.copy(),
+        "info": dict(atoms.info),
+    }
+
+
+def unpack(packed):
+    arrays = dict(packed["arrays"])
+    atoms = Atoms(
+        numbers=arrays.pop("numbers"),
+        positions=arrays.pop("positions"),
+        cell=packed["cell"],
+        pbc=packed["pbc"],
+        info=packed["info"],
+    )
+    for name, array in arrays.items():
+        atoms.set_array(name, array)
+    return atoms
+
+
+def evaluate(atoms, calc, getters):
+    """Call ASE's getters one after the other; return what they and the calculator gave."""
+    atoms.calc = calc
+    found = {getter: getattr(atoms, getter)() for getter in getters}
+    numeric = {k: v for k, v in calc.results.items() if isinstance(v, (int, float, np.ndarray, np.generic))}
+    return {"getters": found, "results": numeric}
+
+
+def drive(atoms, calc, how):
+    """Move the atoms as `how` says; return positions, cells and energies on the way."""
+    from ase import units
+    from ase.filters import FrechetCellFilter
+    from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+    from ase.md.verlet import VelocityVerlet
+    from ase.optimize import BFGS
+
+    atoms.calc = calc
+    if how["method"] == "md":
+        rng = np.random.default_rng(7)
+        MaxwellBoltzmannDistribution(atoms, temperature_K=300, rng=rng)
+        runner = VelocityVerlet(atoms, timestep=2 * units.fs)
+    else:
+        target = FrechetCellFilter(atoms) if how["method"] == "cell" else atoms
+        runner = BFGS(target, logfile=None)
+    seen = []
+
+    def look():
+        total = atoms.get_potential_energy() + atoms.get_kinetic_energy()
+        seen.append((atoms.positions.copy(), atoms.cell.array.copy(), float(total)))
+
+    runner.attach(look)
+    if how["method"] == "md":
+        runner.run(how["steps"])
+    else:
+        runner.run(fmax=0.001, steps=how["steps"])
+    return seen
+
+
+def answer(request):
+    if request.get("threads"):
+        try:
+            import torch
+
+            torch.set_num_threads(request["threads"])
+        except ImportError:
+            pass
+    calc = load(request["file"], request["argument"], "cpu", request["options"])
+    if "drive" in request:
+        return drive(unpack(request["structures"][0]), calc, request["drive"])
+    return [evaluate(unpack(packed), calc, request["getters"]) for packed in request["structures"]]
+
+
+if __name__ == "__main__":
+    with open(sys.argv[1], "rb") as stream:
+        asked = pickle.load(stream)
+    with open(sys.argv[2], "wb") as stream:
+        pickle.dump(answer(asked), stream, protocol=4)
