@@ -86,19 +86,32 @@ def children() -> set[int]:
     return found
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _nothing_left_at_all():
+    """Fail the session if it leaves a worker behind."""
+    yield
+    _no_new_workers(set())
+
+
 @pytest.fixture(autouse=True)
 def _nothing_left(request):
     """Fail a test that leaves a worker, one of its helpers or a descriptor behind."""
+    if "model" in request.keywords:  # these share calculators over a module
+        yield
+        return
     before, descriptors = children(), set(os.listdir("/proc/self/fd"))
     yield
+    _no_new_workers(before)
+    extra = set(os.listdir("/proc/self/fd")) - descriptors
+    assert len(extra) <= 1, f"descriptors were left open: {extra}"  # listdir's own
+
+
+def _no_new_workers(before: set[int]) -> None:
     gc.collect()
     deadline = time.monotonic() + 5
     while (left := children() - before) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not left, f"workers were left behind: {left}"
-    if "model" not in request.keywords:  # models share calculators over a module
-        extra = set(os.listdir("/proc/self/fd")) - descriptors
-        assert len(extra) <= 1, f"descriptors were left open: {extra}"  # listdir's own
 
 
 @pytest.fixture(scope="session")
@@ -130,8 +143,8 @@ def _use_pip_wheel(folder: Path, patch: pytest.MonkeyPatch) -> None:
         return
     constraint = folder / "constraint.txt"
     constraint.write_text(TORCH + "\n")
-    links = f"{os.environ.get('UV_FIND_LINKS', '')} {folder}".strip()
-    patch.setenv("UV_FIND_LINKS", links)
+    links = [os.environ["UV_FIND_LINKS"]] if "UV_FIND_LINKS" in os.environ else []
+    patch.setenv("UV_FIND_LINKS", ",".join([*links, str(folder)]))
     patch.setenv("UV_CONSTRAINT", str(constraint))
     patch.setenv("UV_TORCH_BACKEND", "")
     tag = re.search(r"-cp(\d)(\d+)-", wheels[0].name)

@@ -4,6 +4,7 @@
 imported by the tests, so that both sides drive the very same functions.
 """
 
+import copy
 import importlib.util
 import pickle
 import sys
@@ -46,22 +47,23 @@ def evaluate(atoms, calc, getters):
     """Call ASE's getters one after the other; return what they and the calculator gave."""
     atoms.calc = calc
     found = {getter: getattr(atoms, getter)() for getter in getters}
-    numeric = {k: v for k, v in calc.results.items() if isinstance(v, (int, float, np.ndarray, np.generic))}
-    return {"getters": found, "results": numeric}
+    numeric = (int, float, np.ndarray, np.generic)
+    # copied: some calculators (EMT) overwrite the arrays of their last results in the next call
+    results = {k: copy.copy(v) for k, v in calc.results.items() if isinstance(v, numeric)}
+    return {"getters": found, "results": results}
 
 
 def drive(atoms, calc, how):
     """Move the atoms as `how` says; return positions, cells and energies on the way."""
     from ase import units
     from ase.filters import FrechetCellFilter
-    from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
     from ase.md.verlet import VelocityVerlet
     from ase.optimize import BFGS
 
     atoms.calc = calc
     if how["method"] == "md":
-        rng = np.random.default_rng(7)
-        MaxwellBoltzmannDistribution(atoms, temperature_K=300, rng=rng)
+        thermal = np.sqrt(units.kB * 300 * atoms.get_masses())[:, None]
+        atoms.set_momenta(thermal * np.random.default_rng(7).normal(size=atoms.positions.shape))
         runner = VelocityVerlet(atoms, timestep=2 * units.fs)
     else:
         target = FrechetCellFilter(atoms) if how["method"] == "cell" else atoms

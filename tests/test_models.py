@@ -185,8 +185,8 @@ def test_an_element_that_the_model_does_not_know(models, text):
 
 MAKE_MACE = """
 import sys, numpy as np, torch
+from mace import modules  # before e3nn, whose constants it lets PyTorch load
 from e3nn import o3
-from mace import modules
 torch.manual_seed(1)
 torch.set_default_dtype(torch.float64)
 model = modules.ScaleShiftMACE(

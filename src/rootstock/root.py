@@ -88,6 +88,15 @@ class Root:
         lock = f"pylock.{file.name.replace('.', '_')}.toml"
         return (self.generations(file) if file.origin == "file" else self.environments) / lock
 
+    def usage(self) -> dict[str, int]:
+        """Return the size in bytes of each cache and of each environment's folder.
+
+        Looks at every file: minutes on a large root on a parallel file system, so only on request.
+        """
+        places = [place for place in (self.cache, self.path / "envs") if place.is_dir()]
+        folders = [folder for place in places for folder in place.iterdir()]
+        return {str(folder.relative_to(self.path)): _size(folder) for folder in sorted(folders)}
+
     def create(self) -> None:
         """Make the folders.
 
@@ -126,6 +135,16 @@ class Root:
             if token.is_file():
                 found["HF_TOKEN_PATH"] = str(token)
         return found
+
+
+def _size(path: Path) -> int:
+    if not path.is_dir() or path.is_symlink():
+        return path.lstat().st_size
+    return sum(
+        os.lstat(os.path.join(folder, name)).st_size
+        for folder, _, names in os.walk(path)
+        for name in names
+    )
 
 
 def environment_files(folder: Path) -> dict[str, Path]:

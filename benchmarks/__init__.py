@@ -1,0 +1,1 @@
+"""Measurements: ``python -m benchmarks``. Timings live here, never in tests."""

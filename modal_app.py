@@ -1,0 +1,68 @@
+"""Rootstock on Modal: the root is a Modal volume, the cluster is called ``modal``.
+
+::
+
+    modal run modal_app.py::init_rootstock_volume
+    modal run modal_app.py::test_new_api
+    modal run modal_app.py::benchmark_v3
+    modal run modal_app.py::inspect_cache
+
+The volume is mounted at ``/vol``, so that the built-in cluster ``modal`` finds its root there.
+Modal commits what a function wrote when the function ends.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import modal
+
+app = modal.App("rootstock")
+volume = modal.Volume.from_name("rootstock", create_if_missing=True)
+image = (
+    modal.Image.debian_slim(python_version="3.11")
+    .pip_install("ase", "numpy", "packaging", "platformdirs", "rich", "tomli-w", "typer", "uv")
+    .add_local_python_source("rootstock", "benchmarks", copy=True)
+)
+VOLUMES = {"/vol": volume}
+
+
+@app.function(image=image, volumes=VOLUMES, timeout=3600)
+def init_rootstock_volume(environments: str = "chgnet,sevennet") -> dict[str, str]:
+    """Build environments on the volume; return their keys. Needs no GPU."""
+    from rootstock import find_root, prepare
+    from rootstock.environments import resolve
+
+    root = find_root(cluster="modal")
+    names = environments.split(",")
+    return {name: prepare(resolve(name, root)[1], root).key for name in names}
+
+
+@app.function(image=image, volumes=VOLUMES, gpu="any", timeout=3600)
+def test_new_api(model: str = "chgnet") -> dict[str, Any]:
+    """Run the main job on the volume's root; return energy and provenance."""
+    from ase.build import bulk
+
+    from rootstock import RootstockCalculator
+
+    atoms = bulk("Cu", "fcc", a=3.6) * (5, 5, 5)
+    with RootstockCalculator(cluster="modal", model=model) as calc:
+        atoms.calc = calc
+        return {"energy": float(atoms.get_potential_energy()), **calc.provenance}
+
+
+@app.function(image=image, volumes=VOLUMES, gpu="any", timeout=3600)
+def benchmark_v3(model: str = "chgnet", seconds: float = 20.0) -> dict[str, Any]:
+    """Measure what Rootstock adds to a call; see ``benchmarks/overhead.py``."""
+    from benchmarks.overhead import run
+    from rootstock import find_root
+
+    return run(find_root(cluster="modal").path, (model,), seconds)
+
+
+@app.function(image=image, volumes=VOLUMES)
+def inspect_cache() -> dict[str, int]:
+    """Return the size in bytes of every cache and environment on the volume."""
+    from rootstock import find_root
+
+    return find_root(cluster="modal").usage()
