@@ -55,9 +55,11 @@ def test_new_api(model: str = "chgnet") -> dict[str, Any]:
 def benchmark_v3(model: str = "chgnet", seconds: float = 20.0) -> dict[str, Any]:
     """Measure what Rootstock adds to a call; see ``benchmarks/overhead.py``."""
     from benchmarks.overhead import run
+
     from rootstock import find_root
 
-    return run(find_root(cluster="modal").path, (model,), seconds)
+    measured: dict[str, Any] = run(find_root(cluster="modal").path, (model,), seconds)
+    return measured
 
 
 @app.function(image=image, volumes=VOLUMES)

@@ -1,4 +1,4 @@
-"""``python -m benchmarks [--root FOLDER] [--models chgnet,sevennet] [--seconds N] [--out FOLDER]``."""
+"""Measure what Rootstock adds to a call, and write a table and a picture."""
 
 import argparse
 from pathlib import Path

@@ -24,7 +24,8 @@ def copper(natoms):
         shape[axis], cells = edge, cells // edge
     atoms = bulk("Cu", "fcc", a=3.6, cubic=True) * shape
     if len(atoms) != natoms:
-        raise ValueError(f"{natoms} is not a multiple of 4")
+        msg = f"{natoms} is not a multiple of 4"
+        raise ValueError(msg)
     return atoms
 
 

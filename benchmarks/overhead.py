@@ -99,10 +99,12 @@ class DirectArm:
         self.ask(file=str(recipe.file.path), argument=recipe.argument, threads=threads)
 
     def ask(self, **request) -> float:
+        """Send a request; return the seconds that it took."""
         self._process.stdin.write(json.dumps(request) + "\n")
         return float(self._process.stdout.readline())
 
     def close(self) -> None:
+        """End the process."""
         self._process.stdin.close()
         self._process.wait(10)
         self._process.stdout.close()

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import platform
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def machine() -> str:
     """Name this machine in words."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    kind = "shared virtual machine"
-    return f"{kind}, {os.cpu_count()} {platform.machine()} cores, {memory:.0f} GiB, {platform.system()}"
+    cores = f"{os.cpu_count()} {platform.machine()} cores"
+    return f"a virtual machine with {cores} and {memory:.0f} GiB, {platform.system()}"
 
 
 def markdown(results: dict) -> str:
@@ -29,7 +32,11 @@ def markdown(results: dict) -> str:
             f"| {row['model']} | {row['natoms']:,} | {row['direct']:.3f} | {row['rootstock']:.3f} "
             f"| {row['added']:.3f} ± {row['spread']:.3f} | {percent} | {row['calls']} |"
         )
-    lines += ["", "| model | first energy / s | the same in a plain script / s |", "|---|---:|---:|"]
+    lines += [
+        "",
+        "| model | first energy / s | the same in a plain script / s |",
+        "|---|---:|---:|",
+    ]
     for start in results["starts"]:
         lines.append(f"| {start['model']} | {start['first_energy']:.2f} | {start['direct']:.2f} |")
     return "\n".join(lines) + "\n"

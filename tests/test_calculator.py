@@ -72,7 +72,10 @@ def any_atoms(draw):
     atoms = Atoms(
         numbers=column(st.integers(0, 118)),
         positions=[draw(st.tuples(finite, finite, finite)) for _ in range(n)],
-        cell=[draw(st.tuples(finite, finite, finite)) if draw(st.booleans()) else (0, 0, 0) for _ in range(3)],
+        cell=[
+            draw(st.tuples(finite, finite, finite)) if draw(st.booleans()) else (0, 0, 0)
+            for _ in range(3)
+        ],
         pbc=draw(st.tuples(*[st.booleans()] * 3)),
         info=draw(st.dictionaries(st.text(max_size=5), nested, max_size=3)),
     )
@@ -101,9 +104,17 @@ def test_every_getter_of_ase_gives_what_the_model_gives(reference):
     for atoms in (ours, theirs):
         atoms.set_initial_magnetic_moments([0.5] * 8)
     ours.calc, theirs.calc = reference, Reference()
-    for getter in ("get_potential_energy", "get_forces", "get_stress", "get_charges", "get_magnetic_moments"):
+    for getter in (
+        "get_potential_energy",
+        "get_forces",
+        "get_stress",
+        "get_charges",
+        "get_magnetic_moments",
+    ):
         assert identical(getattr(ours, getter)(), getattr(theirs, getter)()), getter
-    assert ours.get_potential_energy(force_consistent=True) == theirs.get_potential_energy(force_consistent=True)
+    assert ours.get_potential_energy(force_consistent=True) == theirs.get_potential_energy(
+        force_consistent=True
+    )
     with pytest.raises(asecalc.PropertyNotImplementedError):
         ours.get_dipole_moment()
     with pytest.raises(PropertyMissingError, match="'dipole'"):
@@ -155,7 +166,13 @@ def test_the_model_hears_of_the_changes_in_ases_words(reference):
         ["positions", "initial_charges"],
         ["positions"],
     ]
-    assert reference.results["changes"] == ["positions", "numbers", "cell", "pbc", "initial_charges"]
+    assert reference.results["changes"] == [
+        "positions",
+        "numbers",
+        "cell",
+        "pbc",
+        "initial_charges",
+    ]
 
 
 def test_a_cached_result_costs_no_call_and_is_a_copy(make):
@@ -177,7 +194,9 @@ def test_momenta_are_not_the_models_business(make):
     assert calc.check_state(atoms) == []
 
 
-@pytest.mark.parametrize("atoms", [molecule("H2O"), bulk("Cu"), Atoms("Cu", cell=[3, 0, 0], pbc=(1, 0, 0))])
+@pytest.mark.parametrize(
+    "atoms", [molecule("H2O"), bulk("Cu"), Atoms("Cu", cell=[3, 0, 0], pbc=(1, 0, 0))]
+)
 def test_any_dimension(reference, atoms):
     atoms = atoms.copy()
     atoms.calc = reference
@@ -484,7 +503,14 @@ def test_nothing_of_the_caller_reaches_the_worker(make, monkeypatch, tmp_path):
     (tmp_path / "ase.py").write_text("raise SystemExit('leaked')")
     (tmp_path / "sitecustomize.py").write_text("raise SystemExit('leaked')")
     monkeypatch.chdir(tmp_path)
-    for name in ("PYTHONPATH", "PYTHONHOME", "LD_PRELOAD", "CONDA_PREFIX", "VIRTUAL_ENV", "PYTHONSTARTUP"):
+    for name in (
+        "PYTHONPATH",
+        "PYTHONHOME",
+        "LD_PRELOAD",
+        "CONDA_PREFIX",
+        "VIRTUAL_ENV",
+        "PYTHONSTARTUP",
+    ):
         if name != "PYTHONHOME":
             monkeypatch.setenv(name, str(tmp_path))
     monkeypatch.setenv("MINE", "kept")
@@ -493,7 +519,9 @@ def test_nothing_of_the_caller_reaches_the_worker(make, monkeypatch, tmp_path):
     world = calc.results
     seen = world["environ"]
     assert seen["MINE"] == "kept"
-    assert not [name for name in seen if name.startswith(("PYTHON", "CONDA", "UV_", "VIRTUAL", "LD_"))]
+    assert not [
+        name for name in seen if name.startswith(("PYTHON", "CONDA", "UV_", "VIRTUAL", "LD_"))
+    ]
     assert seen["OMP_NUM_THREADS"] == seen["MKL_NUM_THREADS"] == "3"
     root = Path(calc.parameters["root"])
     assert seen["HF_HOME"] == str(root / "cache" / "huggingface")
@@ -677,7 +705,9 @@ def test_a_worker_dies_with_its_host(make, death):
     )
     import subprocess
 
-    done = subprocess.run([sys.executable, "-c", code + end], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code + end], capture_output=True, text=True, check=False
+    )
     pid = int(done.stdout)
     deadline = time.monotonic() + 5
     while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
@@ -693,7 +723,9 @@ def test_a_worker_dies_with_its_host(make, death):
 
 def test_parameters_are_json_and_make_an_equal_calculator(make):
     calc = make(setup_kwargs={"a": [1, 2]})
-    assert RootstockCalculator(**json.loads(json.dumps(calc.todict()))).parameters == calc.parameters
+    assert (
+        RootstockCalculator(**json.loads(json.dumps(calc.todict()))).parameters == calc.parameters
+    )
     assert repr(calc).startswith("RootstockCalculator(model='probe-null'")
     assert calc.name == "rootstock"
     with pytest.raises(ConfigurationError, match="make another"):
@@ -747,6 +779,7 @@ def test_an_environment_file_is_used_as_it_is(probe_root, tmp_path):
         assert not list(tmp_path.glob("*.lock"))
 
 
+@pytest.mark.model
 def test_an_environment_file_and_a_root(probe_root, tmp_path):
     file = tmp_path / "my models.py"
     file.write_bytes(PROBE.read_bytes())

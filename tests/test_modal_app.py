@@ -12,7 +12,7 @@ modal = pytest.importorskip("modal")
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*mounted Volume:UserWarning")
 
-import modal_app  # noqa: E402
+import modal_app
 
 
 @pytest.fixture
@@ -28,6 +28,7 @@ def test_the_functions_are_modals():
         assert isinstance(getattr(modal_app, name), modal.Function)
 
 
+@pytest.mark.model
 def test_init_main_job_and_cache(volume):
     keys = modal_app.init_rootstock_volume.local("emt,snap")
     assert [len(key) for key in keys.values()] == [16, 16]
@@ -38,11 +39,16 @@ def test_init_main_job_and_cache(volume):
     assert sizes["envs/snap"] > 10**7
 
 
+@pytest.mark.model
 def test_the_benchmark(volume, monkeypatch):
     monkeypatch.setattr("benchmarks.overhead.NULL_SIZES", (32, 864))
     monkeypatch.setattr("benchmarks.overhead.MODEL_SIZES", (64,))
     found = modal_app.benchmark_v3.local("snap", 0.2)
-    assert [(row["model"], row["natoms"]) for row in found["rows"]] == [("null", 32), ("null", 864), ("snap", 64)]
+    assert [(row["model"], row["natoms"]) for row in found["rows"]] == [
+        ("null", 32),
+        ("null", 864),
+        ("snap", 64),
+    ]
     assert all(row["calls"] >= 5 for row in found["rows"])
     from benchmarks.report import markdown
 

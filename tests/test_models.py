@@ -28,7 +28,9 @@ class Model:
     """A model, through Rootstock and directly."""
 
     def __init__(self, text: str, root: Path, options: dict) -> None:
-        self.calc = RootstockCalculator(text, root=root, device="cpu", threads=1, setup_kwargs=options)
+        self.calc = RootstockCalculator(
+            text, root=root, device="cpu", threads=1, setup_kwargs=options
+        )
         self.calc.report
         self._folder = root
         self._text = text
@@ -104,12 +106,36 @@ def configurations(atoms: Atoms, element: str, *, pbc: bool = True) -> list[Atom
 
 
 CASES = {
-    "chgnet": ("chgnet", {"return_site_energies": True}, salt, "K", [ENERGY, FORCES, STRESS, "get_magnetic_moments", "get_potential_energies"]),
-    "chgnet-r2scan": ("chgnet-r2scan", {}, copper, "Ag", [ENERGY, FORCES, STRESS, "get_magnetic_moments"]),
+    "chgnet": (
+        "chgnet",
+        {"return_site_energies": True},
+        salt,
+        "K",
+        [ENERGY, FORCES, STRESS, "get_magnetic_moments", "get_potential_energies"],
+    ),
+    "chgnet-r2scan": (
+        "chgnet-r2scan",
+        {},
+        copper,
+        "Ag",
+        [ENERGY, FORCES, STRESS, "get_magnetic_moments"],
+    ),
     "sevennet": ("sevennet", {}, salt, "K", [ENERGY, FORCES, STRESS, "get_potential_energies"]),
-    "sevennet-mf": ("sevennet-7net-mf-0", {"modal": "R2SCAN"}, copper, "Ag", [ENERGY, FORCES, STRESS]),
+    "sevennet-mf": (
+        "sevennet-7net-mf-0",
+        {"modal": "R2SCAN"},
+        copper,
+        "Ag",
+        [ENERGY, FORCES, STRESS],
+    ),
     "snap": ("snap", {}, copper, "Cu", [FORCES, ENERGY, STRESS, "get_potential_energies"]),
-    "snap-InP": ("snap-InP", {}, lambda: bulk("InP", "zincblende", a=5.83), "P", [ENERGY, FORCES, STRESS]),
+    "snap-InP": (
+        "snap-InP",
+        {},
+        lambda: bulk("InP", "zincblende", a=5.83),
+        "P",
+        [ENERGY, FORCES, STRESS],
+    ),
     "snap-Ta-pod": ("snap-Ta-pod", {}, lambda: bulk("Ta", cubic=True), "Ta", [ENERGY, FORCES]),
     "emt": ("emt", {}, copper, "Ag", [ENERGY, FORCES, STRESS, "get_potential_energies"]),
 }
@@ -266,7 +292,9 @@ def test_public_mace_names_get_as_far_as_the_download(models, torch_root):
             assert list((torch_root / "cache" / "mace").iterdir())
 
 
-@pytest.mark.parametrize("text", ["mace-/no/such/weights.pt", "sevennet-/no/such.pth", "chgnet-9.9", "mace-mediun"])
+@pytest.mark.parametrize(
+    "text", ["mace-/no/such/weights.pt", "sevennet-/no/such.pth", "chgnet-9.9", "mace-mediun"]
+)
 def test_weights_that_do_not_exist(torch_root, text):
     with (
         RootstockCalculator(text, root=torch_root, device="cpu") as calc,

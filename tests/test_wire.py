@@ -14,14 +14,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from rootstock import CallTimeoutError, ModelError, PeerClosedError, PropertyMissingError, ProtocolError
+from rootstock import (
+    CallTimeoutError,
+    ModelError,
+    PeerClosedError,
+    PropertyMissingError,
+    ProtocolError,
+)
 from rootstock.atoms import take
 from rootstock.protocol import messages as m
 from rootstock.protocol import units
 from rootstock.protocol.frames import Connection, header
 from rootstock.protocol.guest import Guest, serve
 from rootstock.protocol.host import Host
-from rootstock.protocol.values import Untransferable, decode, dumps, encode, encode_info, loads
+from rootstock.protocol.values import UntransferableError, decode, dumps, encode, encode_info, loads
 from rootstock.testing import ScriptedModel, connected
 
 
@@ -145,16 +151,30 @@ def test_a_peer_that_stops_in_mid_message_is_an_error():
 
 numbers = st.one_of(st.booleans(), st.integers(), st.floats(), st.complex_numbers())
 arrays = hnp.arrays(
-    st.one_of(hnp.integer_dtypes(), hnp.floating_dtypes(), hnp.complex_number_dtypes(), hnp.boolean_dtypes()),
+    st.one_of(
+        hnp.integer_dtypes(),
+        hnp.floating_dtypes(),
+        hnp.complex_number_dtypes(),
+        hnp.boolean_dtypes(),
+    ),
     hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4),
 )
-plain = st.one_of(st.none(), numbers, st.text(), st.binary(), arrays, arrays.filter(lambda a: a.size).map(lambda a: a.ravel()[0]))
+plain = st.one_of(
+    st.none(),
+    numbers,
+    st.text(),
+    st.binary(),
+    arrays,
+    arrays.filter(lambda a: a.size).map(lambda a: a.ravel()[0]),
+)
 nested = st.recursive(
     plain,
     lambda inner: st.one_of(
         st.lists(inner, max_size=4),
         st.lists(inner, max_size=4).map(tuple),
-        st.dictionaries(st.one_of(st.text(max_size=8), st.integers(), st.just("#array")), inner, max_size=4),
+        st.dictionaries(
+            st.one_of(st.text(max_size=8), st.integers(), st.just("#array")), inner, max_size=4
+        ),
     ),
     max_leaves=12,
 )
@@ -170,7 +190,9 @@ def identical(a, b) -> bool:
     if isinstance(a, dict):
         return len(a) == len(b) and all(k in b and identical(v, b[k]) for k, v in a.items())
     if isinstance(a, float):
-        return (math.isnan(a) and math.isnan(b)) or (a == b and math.copysign(1, a) == math.copysign(1, b))
+        return (math.isnan(a) and math.isnan(b)) or (
+            a == b and math.copysign(1, a) == math.copysign(1, b)
+        )
     if isinstance(a, complex):
         return identical(a.real, b.real) and identical(a.imag, b.imag)
     return a == b
@@ -183,21 +205,28 @@ def test_values_come_back_bit_for_bit(value):
 
 
 def test_what_does_not_cross_is_refused_or_left_out():
-    with pytest.raises(Untransferable):
+    with pytest.raises(UntransferableError):
         encode(object())
-    with pytest.raises(Untransferable):
+    with pytest.raises(UntransferableError):
         encode(np.array([object()]))
     deep: list = []
     for _ in range(1000):
         deep = [deep]
-    with pytest.raises(Untransferable):
+    with pytest.raises(UntransferableError):
         encode(deep)
     assert decode(loads(encode_info({"a": 1, "b": object()}), "x")) == {"a": 1}
 
 
 @pytest.mark.parametrize(
     "text",
-    [b'{"#array": ["|O", [1], "AAAAAAAAAAA="]}', b'{"#array": [1]}', b'{"#array": ["<f8", [2], "AAAA"]}', b'{"#complex": [1, 2, 3]}', b'{"#bytes": "%"}', b'{"#dict": 5}'],
+    [
+        b'{"#array": ["|O", [1], "AAAAAAAAAAA="]}',
+        b'{"#array": [1]}',
+        b'{"#array": ["<f8", [2], "AAAA"]}',
+        b'{"#complex": [1, 2, 3]}',
+        b'{"#bytes": "%"}',
+        b'{"#dict": 5}',
+    ],
 )
 def test_malformed_values_are_protocol_errors(text):
     with pytest.raises(ProtocolError):
@@ -227,7 +256,11 @@ def test_layout_round_trip_keeps_bits_and_types():
     assert len(raw) == layout.nbytes
     found = layout.views(np.frombuffer(raw, np.uint8).copy()) | decode(others)
     assert list(others) == ["big", "text"]
-    assert all(identical(found[k], np.asarray(v, order="C") if isinstance(v, np.ndarray) else v) for k, v in values.items() if k != "lost")
+    assert all(
+        identical(found[k], np.asarray(v, order="C") if isinstance(v, np.ndarray) else v)
+        for k, v in values.items()
+        if k != "lost"
+    )
     assert "lost" not in found
 
 
@@ -309,7 +342,13 @@ def test_results_do_not_alias_the_next_call():
 
 
 def test_results_may_change_their_layout():
-    answers = [{"energy": 1.0}, {"energy": 1.0, "forces": np.ones((4, 3))}, {"note": "a"}, {"note": "b"}, {}]
+    answers = [
+        {"energy": 1.0},
+        {"energy": 1.0, "forces": np.ones((4, 3))},
+        {"note": "a"},
+        {"note": "b"},
+        {},
+    ]
     model = ScriptedModel(lambda call: answers[len(model.calls) - 1])
     with connected(model) as host:
         for answer in answers:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Optional, Union
@@ -13,10 +12,11 @@ from .environments.resolve import local_path, resolve, resolve_file
 from .errors import ConfigurationError, UnknownNameError
 from .launch import Recipe
 from .names import near_misses, suggestion
-from .protocol.values import Untransferable, encode
+from .protocol.values import UntransferableError, encode
 from .root import find_root
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
 
     from .progress import Progress
@@ -104,7 +104,7 @@ def refuse_keywords(unknown: Mapping[str, Any]) -> NoReturn:
     raise UnknownNameError(msg, name, near)
 
 
-def _checked_device(device: str) -> str:
+def _checked_device(device: Any) -> str:
     if not isinstance(device, str) or _DEVICE.fullmatch(device) is None:
         msg = f"device={device!r} is no device: use 'auto', 'cpu', 'cuda', 'cuda:1', ..."
         raise ConfigurationError(msg)
@@ -112,17 +112,17 @@ def _checked_device(device: str) -> str:
 
 
 def _checked_options(options: Optional[Mapping[str, Any]]) -> dict[str, Any]:
-    options = dict(options or {})
-    for name, value in options.items():
+    checked: dict[Any, Any] = dict(options or {})
+    for name, value in checked.items():
         try:
             encode(value)
-        except Untransferable as error:
+        except UntransferableError as error:
             msg = f"setup_kwargs[{name!r}] can't be sent to the worker: {error}"
             raise ConfigurationError(msg) from error
         if not isinstance(name, str):
             msg = f"setup_kwargs must have names as keys, not {name!r}"
             raise ConfigurationError(msg)
-    return options
+    return checked
 
 
 def _checked_threads(threads: Optional[int]) -> Optional[int]:

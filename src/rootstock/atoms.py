@@ -87,9 +87,9 @@ def _same_topology(atoms: Atoms, topology: Topology) -> bool:
 
 def _same(new: np.ndarray, old: np.ndarray) -> bool:
     return (
-        new.shape == old.shape and new.dtype == old.dtype and bool(np.logical_and.reduce(
-            np.equal(new, old), axis=None
-        ))
+        new.shape == old.shape
+        and new.dtype == old.dtype
+        and bool(np.logical_and.reduce(np.equal(new, old), axis=None))
     )
 
 

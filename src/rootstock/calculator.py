@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, NoReturn, Optional, Union
 
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes, compare_atoms
 
+from . import __version__
 from .arguments import make_recipe, refuse_keywords
 from .atoms import rebuild, take
 from .errors import ConfigurationError, PropertyMissingError, StructureError
@@ -16,9 +16,11 @@ from .names import near_misses, suggestion
 from .protocol.values import encode
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Mapping
 
     from ase import Atoms
+    from typing_extensions import Self
 
     from .data import Structure, WorkerReport
     from .progress import Progress
@@ -107,6 +109,7 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             startup_timeout=startup_timeout,
             progress=progress,
         )
+        self.results: dict[str, Any] = {}
         self._structure: Optional[Structure] = None
         self._join(Session(recipe))
         super().__init__()
@@ -128,7 +131,7 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         """
         self._lease.give_up()
 
-    def __enter__(self) -> RootstockCalculator:
+    def __enter__(self) -> Self:
         """Return the calculator itself."""
         return self
 
@@ -148,7 +151,7 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         return self._session.recipe.device if started is None else started.device
 
     @property
-    def implemented_properties(self) -> list[str]:  # type: ignore[override]
+    def implemented_properties(self) -> list[str]:
         """The model's own list of properties; starts the worker if need be."""
         return list(self.report.implemented_properties)
 
@@ -160,8 +163,6 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
     @property
     def provenance(self) -> dict[str, Any]:
         """Which model, environment, device and versions stand behind the results; JSON-able."""
-        from . import __version__
-
         report, session = self.report, self._session
         environment = session.environment
         return {
@@ -206,7 +207,10 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             self.results.update(session.compute(structure, wanted))
 
     def get_property(
-        self, name: str, atoms: Optional[Atoms] = None, allow_calculation: bool = True
+        self,
+        name: str,
+        atoms: Optional[Atoms] = None,
+        allow_calculation: bool = True,  # noqa: FBT001, FBT002  ASE's
     ) -> Any:
         """Return a property, calculating it if `atoms` changed in any way a model can see.
 
@@ -306,8 +310,10 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
     def _copied(self, results: dict[str, Any]) -> RootstockCalculator:
         twin = type(self).__new__(type(self))
         state = {k: v for k, v in vars(self).items() if k != "_lease"}
-        vars(twin).update(state, parameters=type(self.parameters)(self.parameters), results=results)
-        twin._join(self._session)
+        twin.__dict__.update(
+            state, parameters=type(self.parameters)(self.parameters), results=results
+        )
+        twin._join(self._session)  # noqa: SLF001  its own class
         return twin
 
     def __getstate__(self) -> dict[str, Any]:
@@ -318,7 +324,7 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over a pickled state; a worker of its own starts when it is needed."""
         recipe = state.pop("recipe")
-        vars(self).update(state)
+        self.__dict__.update(state)
         self._join(Session(recipe))
 
     def _describe(self) -> dict[str, Any]:

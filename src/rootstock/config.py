@@ -98,7 +98,7 @@ def _files() -> Iterator[Path]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return dict(tomllib.loads(path.read_text(encoding="utf-8")))
     except (FileNotFoundError, NotADirectoryError):
         if str(path) == os.environ.get("ROOTSTOCK_CONFIG"):
             msg = f"ROOTSTOCK_CONFIG names {path}, which does not exist"

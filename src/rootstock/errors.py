@@ -105,11 +105,11 @@ class RootError(RootstockError, OSError):
     """The root can't be read or written."""
 
 
-class StructureError(RootstockError, InputError, ValueError):
+class StructureError(RootstockError, InputError, ValueError):  # type: ignore[misc]  # ASE has no types
     """The structure can't be computed: it was refused before it left this process."""
 
 
-class StartupError(RootstockError, CalculatorSetupError):
+class StartupError(RootstockError, CalculatorSetupError):  # type: ignore[misc]  # ASE has no types
     """The worker did not come up."""
 
 
@@ -117,7 +117,7 @@ class SetupError(StartupError):
     """``setup()`` of an environment file raised, or returned something that is no calculator."""
 
 
-class CalculationError(RootstockError, CalculationFailed):
+class CalculationError(RootstockError, CalculationFailed):  # type: ignore[misc]  # ASE has no types
     """A call did not return results."""
 
 
@@ -148,9 +148,7 @@ class WorkerDiedError(CalculationError, StartupError):
         The last lines that the worker printed.
     """
 
-    def __init__(
-        self, message: str, returncode: Optional[int] = None, log_tail: str = ""
-    ) -> None:
+    def __init__(self, message: str, returncode: Optional[int] = None, log_tail: str = "") -> None:
         super().__init__(message)
         self.returncode = returncode
         self.log_tail = log_tail
@@ -160,7 +158,7 @@ class CallTimeoutError(CalculationError, TimeoutError):
     """No answer came within ``timeout`` or ``startup_timeout``; the worker was stopped."""
 
 
-class PropertyMissingError(RootstockError, PropertyNotImplementedError):
+class PropertyMissingError(RootstockError, PropertyNotImplementedError):  # type: ignore[misc]  # ASE has no types
     """The model does not have this property."""
 
 

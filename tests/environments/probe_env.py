@@ -55,14 +55,18 @@ def digest(value):
     if isinstance(value, dict):
         return math.fsum(digest(k) * digest(v) for k, v in value.items())
     if isinstance(value, (list, tuple)):
-        return math.fsum((i + 2 + isinstance(value, tuple)) * digest(v) for i, v in enumerate(value))
+        return math.fsum(
+            (i + 2 + isinstance(value, tuple)) * digest(v) for i, v in enumerate(value)
+        )
     if isinstance(value, (np.ndarray, np.generic)):
         raw = np.frombuffer(value.tobytes(), np.uint8)
         return float(raw.sum()) + len(value.dtype.str) + value.ndim + isinstance(value, np.ndarray)
     if value is None:
         return 0.77
     if isinstance(value, (str, bytes)):
-        return math.fsum((i + 1) * (c if isinstance(c, int) else ord(c)) for i, c in enumerate(value))
+        return math.fsum(
+            (i + 1) * (c if isinstance(c, int) else ord(c)) for i, c in enumerate(value)
+        )
     if isinstance(value, complex):
         return digest(value.real) + 7 * digest(value.imag)
     value = float(value if isinstance(value, float) else max(-(10**6), min(10**6, value)))

@@ -90,7 +90,9 @@ def edge() -> Iterator[None]:
         line: Optional[Any] = None,
     ) -> None:
         del category, filename, lineno, file, line
-        console.print(f"[yellow]warning:[/] {escape(str(message))}", highlight=False, soft_wrap=True)
+        console.print(
+            f"[yellow]warning:[/] {escape(str(message))}", highlight=False, soft_wrap=True
+        )
 
     with warnings.catch_warnings():
         warnings.showwarning = show_warning

@@ -68,7 +68,9 @@ class Evaluation:
             table.add_column(column)
         for name, value in self.results.items():
             table.add_row(name, _shown(value), _UNITS.get(name, ""))
-        table.caption = f"{self.seconds:.2f} s" + (f"; written to {self.written}" * bool(self.written))
+        table.caption = f"{self.seconds:.2f} s" + (
+            f"; written to {self.written}" * bool(self.written)
+        )
         return table
 
 

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
-import typer
-
 from .edge import ClusterOption, JsonOption, RootOption, edge, show
 
 if TYPE_CHECKING:

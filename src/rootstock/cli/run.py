@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 
-def run(
+def run(  # noqa: PLR0913, PLR0917  options, which nobody passes by place
     model: str = typer.Argument(help="Model string, such as chgnet or mace-medium."),
     structure: Path = typer.Argument(help="Any file that ASE reads."),
     root: Optional[Path] = RootOption,

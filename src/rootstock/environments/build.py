@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
+import datetime as dt
 import getpass
 import hashlib
 import json
@@ -122,7 +122,7 @@ def _build(file: EnvironmentFile, root: Root, folder: Path, uv: Uv) -> BuiltEnvi
         aside = workshop / "environment"
         what = f"building the environment of {file.path}"
         uv.run(["venv", "--relocatable", "--python", lock.python, aside], what, directory=workshop)
-        command = ["pip", "sync", "--python", g.interpreter(aside), "--compile-bytecode"]
+        command = ["pip", "sync", "--python", str(g.interpreter(aside)), "--compile-bytecode"]
         command += ["--preview-features", "pylock"]  # spares the warning that it is new
         uv.run([*command, lock.path], what, directory=workshop, unset=_LOCKED_IN)
         final = g.publish(aside, folder, _marker(key, lock, uv))
@@ -147,7 +147,7 @@ def _marker(key: str, lock: Lock, uv: Uv) -> g.Marker:
         uv=uv.version(),
         host=socket.gethostname(),
         user=user,
-        built=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        built=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
     )
 
 

@@ -11,7 +11,6 @@ import socket
 import threading
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
 from ..errors import BuildError
@@ -19,6 +18,7 @@ from ..root import writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from ..progress import Progress
 
@@ -77,7 +77,7 @@ def read_marker(folder: Path) -> Optional[Marker]:
 def current(generations: Path) -> Optional[tuple[Path, Marker]]:
     """Return the environment in use, by the path that a later switch does not change."""
     try:
-        folder = generations / os.readlink(generations / _CURRENT)
+        folder = generations / (generations / _CURRENT).readlink()
     except OSError:
         return None
     marker = read_marker(folder)

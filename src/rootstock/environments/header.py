@@ -26,7 +26,7 @@ __all__ = ["TEMPLATE", "read_environment_file"]
 _BLOCK = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
 
 #: What a complete file looks like; for error messages and docs.
-TEMPLATE = '''\
+TEMPLATE = """\
 # /// script
 # requires-python = ">=3.10"
 # dependencies = ["ase>=3.23"]
@@ -35,7 +35,7 @@ def setup(model, device):
     from ase.calculators.emt import EMT
 
     return EMT()
-'''
+"""
 
 
 def read_environment_file(path: Path, name: str, origin: str) -> EnvironmentFile:
@@ -89,7 +89,7 @@ def _metadata(path: Path, text: str) -> dict[str, Any]:
         msg = f"the '# /// script' block of {path} is not valid TOML: {error}"
         raise EnvironmentFileError(msg) from error
     _check(path, metadata)
-    return metadata
+    return dict(metadata)
 
 
 def _check(path: Path, metadata: dict[str, Any]) -> None:

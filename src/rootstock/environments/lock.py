@@ -15,7 +15,6 @@ import sys
 import sysconfig
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 import tomli_w
@@ -31,6 +30,7 @@ else:
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from ..data import EnvironmentFile
     from .uv import Uv
@@ -209,7 +209,8 @@ class _Resolver:
         return True
 
     def _compile(self, python: str, *options: str) -> None:
-        command = ["pip", "compile", "pyproject.toml", "-o", self._output, "--python", python]
+        command = ["pip", "compile", "pyproject.toml"]
+        command += ["-o", str(self._output), "--python", python]
         what = f"resolving the dependencies of {self._file.path}"
         backend = ["--torch-backend", self._backend] if self._backend else []
         try:
@@ -229,9 +230,9 @@ class _Resolver:
     def _give_up_backend(self) -> None:
         self._backend = None
         warnings.warn(
-            f"PyTorch's own index ({_PYTORCH_INDEX}) can't be reached, so the plain PyTorch package "
-            "is used; on Linux that is several GB with CUDA libraries. Set UV_FIND_LINKS to a "
-            "folder with another wheel to avoid it.",
+            f"PyTorch's own index ({_PYTORCH_INDEX}) can't be reached, so the plain PyTorch "
+            "package is used; on Linux that is several GB with CUDA libraries. Set UV_FIND_LINKS "
+            "to a folder with another wheel to avoid it.",
             stacklevel=2,
         )
 

@@ -25,8 +25,8 @@ __all__ = ["Interpreter", "Uv"]
 _SCRUBBED = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV")
 #: In the warning about a ``[tool.uv]`` that makes no sense.
 _UNPARSED = "during settings discovery"
-#: Lines that help nobody here: what to activate, and the packages that the lock lists anyway.
-_CHATTER = ("Activate with", " + ", " - ", " ~ ")
+#: Lines that help nobody: what to activate, packages that the lock lists, errors that we raise.
+_CHATTER = ("Activate with", " + ", " - ", " ~ ", "error:", "  cause:", "hint:")
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,9 @@ class Uv:
         assert process.stdout is not None  # noqa: S101  PIPE was asked for
         assert process.stderr is not None  # noqa: S101
         output: list[str] = []
-        reader = threading.Thread(target=lambda out: output.append(out.read()), args=[process.stdout])
+        reader = threading.Thread(
+            target=lambda out: output.append(out.read()), args=[process.stdout]
+        )
         reader.start()
         errors = []
         try:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import sys
 import tempfile
 
 __all__ = ["WorkerLog"]
@@ -59,7 +58,7 @@ class WorkerLog:
 
 
 def _open_nameless() -> int:
-    if sys.platform == "linux":
+    if hasattr(os, "memfd_create"):  # Linux
         return os.memfd_create("rootstock-worker-log")
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())

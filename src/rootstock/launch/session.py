@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
+from packaging.requirements import InvalidRequirement, Requirement
+
 from ..data import WorkerReport
 from ..environments import prepare
 from ..errors import (
@@ -186,9 +188,9 @@ class Session:
             try:
                 return host.compute(structure, properties, self._deadline(self.recipe.timeout))
             except CallTimeoutError as error:
-                raise self._timed_out(error, "a call", "timeout", self.recipe.timeout) from None
+                raise self._timed_out(error, timeout=self.recipe.timeout) from None
             except (PeerClosedError, ProtocolError) as error:
-                raise self._death("while it calculated", error) from error
+                raise self._death(error, phase="while it calculated") from error
             finally:
                 if not host.in_step and not host.owed:
                     self.stop(0.0)
@@ -271,28 +273,27 @@ class Session:
             )
             raise SetupError(msg) from error.__cause__
         except CallTimeoutError as error:
-            raise self._timed_out(error, "the start", "startup_timeout", limit) from None
+            raise self._timed_out(error, startup_timeout=limit) from None
         except (PeerClosedError, ProtocolError) as error:
-            raise self._death("while it loaded the model", error) from error
+            raise self._death(error, phase="while it loaded the model") from error
 
     @staticmethod
     def _deadline(seconds: Optional[float]) -> Optional[float]:
         return None if seconds is None else time.monotonic() + seconds
 
-    def _timed_out(
-        self, error: CallTimeoutError, what: str, name: str, limit: Optional[float]
-    ) -> CallTimeoutError:
-        """Stop the worker; return the error to raise."""
+    def _timed_out(self, error: CallTimeoutError, **limit: Optional[float]) -> CallTimeoutError:
+        """Stop the worker; return the error to raise. `limit` is the one that was exceeded."""
+        ((name, seconds),) = limit.items()
         tail = self._process.log.tail() if self._process is not None else ""
         self.stop(0.0)
-        bound = f"{name}={limit:g} s" if limit is not None else str(error)
+        bound = f"{name}={seconds:g} s" if seconds is not None else str(error)
         msg = (
-            f"model {self.recipe.text!r}: {what} took longer than {bound}; its worker was stopped, "
-            f"the next call starts another. Give more time with {name}=..." + _quoted(tail)
+            f"model {self.recipe.text!r} took longer than {bound}; its worker was stopped, the "
+            f"next call starts another. Give more time with {name}=..." + _quoted(tail)
         )
         return CallTimeoutError(msg)
 
-    def _death(self, phase: str, error: Exception) -> WorkerDiedError:
+    def _death(self, error: Exception, phase: str) -> WorkerDiedError:
         """Stop what is left of the worker; return the error to raise."""
         process, self._process, self._host = self._process, None, None
         status, tail = None, ""
@@ -318,8 +319,6 @@ class Session:
 
 def declared_packages(file: EnvironmentFile) -> list[str]:
     """Return the names of a file's declared dependencies, with NumPy, ASE and PyTorch."""
-    from packaging.requirements import InvalidRequirement, Requirement
-
     names = {"numpy", "ase", "torch"}
     for text in file.metadata.get("dependencies", []):
         try:

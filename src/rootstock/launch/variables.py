@@ -1,4 +1,4 @@
-"""The environment variables that a worker sees: one list of what is scrubbed, one of what is set."""
+"""The environment variables of a worker: one list of what is scrubbed, one of what is set."""
 
 from __future__ import annotations
 
@@ -17,7 +17,17 @@ __all__ = ["pin_device", "worker_variables"]
 
 #: Where the caller's Python, conda, modules or debuggers could reach into the worker.
 _SCRUBBED = {"LD_LIBRARY_PATH", "LD_PRELOAD", "LD_AUDIT", "VIRTUAL_ENV", "BASH_ENV", "ENV"}
-_SCRUBBED_PREFIXES = ("PYTHON", "CONDA", "_CE_", "MAMBA_", "DYLD_", "UV_", "PIP_", "PYENV_", "ROOTSTOCK_")
+_SCRUBBED_PREFIXES = (
+    "PYTHON",
+    "CONDA",
+    "_CE_",
+    "MAMBA_",
+    "DYLD_",
+    "UV_",
+    "PIP_",
+    "PYENV_",
+    "ROOTSTOCK_",
+)
 
 #: What numerical libraries read as their number of threads.
 _THREADS = (

@@ -65,7 +65,7 @@ class Connection:
     """
 
     def __init__(self, sock: socket.socket, stall: Optional[float] = None) -> None:
-        sock.setblocking(True)
+        sock.setblocking(True)  # noqa: FBT003  positional only
         if stall is not None:
             limit = struct.pack("@ll", int(stall), int(stall % 1 * 1e6))
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)

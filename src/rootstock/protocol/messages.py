@@ -39,10 +39,10 @@ import numpy as np
 
 from ..errors import ProtocolError
 from .frames import MAX_JSON, MAX_PAYLOAD, Buffers, Connection, header
-from .values import Untransferable, dumps, encode, loads
+from .values import UntransferableError, dumps, encode, loads
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 __all__ = [
     "EXIT",
@@ -154,7 +154,9 @@ class Layout:
         """
         try:
             entries = tuple((str(n), str(d), tuple(map(int, s)), str(k)) for n, d, s, k in data)
-            sane = all(min(s, default=0) >= 0 and not np.dtype(d).hasobject for _, d, s, _ in entries)
+            sane = all(
+                min(s, default=0) >= 0 and not np.dtype(d).hasobject for _, d, s, _ in entries
+            )
         except (TypeError, ValueError) as error:
             msg = f"the peer sent a malformed layout: {error}"
             raise ProtocolError(msg) from error
@@ -173,7 +175,7 @@ class Layout:
         return found
 
 
-_SCALARS = {
+_SCALARS: dict[str, Callable[[Any], Any]] = {
     "scalar": lambda array: array[()],
     "float": float,
     "int": int,
@@ -204,7 +206,7 @@ def describe(
         if numeric is None:
             try:
                 others[str(name)] = encode(value)
-            except Untransferable:
+            except UntransferableError:
                 continue
         else:
             array, kind = numeric

@@ -10,7 +10,14 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["BOHR", "HARTREE", "cell_to_wire", "stress_to_virial", "virial_to_stress", "wire_to_cell"]
+__all__ = [
+    "BOHR",
+    "HARTREE",
+    "cell_to_wire",
+    "stress_to_virial",
+    "virial_to_stress",
+    "wire_to_cell",
+]
 
 #: eV per Hartree (CODATA 2014).
 HARTREE = 27.211386024367243

@@ -3,7 +3,8 @@
 The text is plain JSON, in which what JSON lacks is an object with one reserved key::
 
     {"#array": [dtype, shape, base64]}   numpy array or (shape null) numpy scalar
-    {"#tuple": [...]}  {"#bytes": base64}  {"#complex": [re, im]}  {"#float": "nan" | "inf" | "-inf"}
+    {"#tuple": [...]}  {"#bytes": base64}  {"#complex": [re, im]}
+    {"#float": "nan" | "inf" | "-inf"}
     {"#dict": [[key, value], ...]}       a mapping whose keys aren't all plain strings
 
 Nothing is ever evaluated: object arrays and classes do not cross. Floats are written with
@@ -15,19 +16,22 @@ from __future__ import annotations
 import base64
 import json
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import ProtocolError
 
-__all__ = ["Untransferable", "decode", "dumps", "encode", "encode_info", "loads"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["UntransferableError", "decode", "dumps", "encode", "encode_info", "loads"]
 
 #: Deeper nesting than this is refused: JSON parsers recurse.
 MAX_DEPTH = 64
 
 
-class Untransferable(TypeError):
+class UntransferableError(TypeError):
     """A value of a type that does not cross the wire."""
 
 
@@ -63,22 +67,22 @@ def encode_info(info: dict[Any, Any]) -> bytes:
     for key, value in info.items():
         try:
             kept[key] = encode(value)
-        except Untransferable:
+        except UntransferableError:
             continue
     return dumps({"#dict": [[encode(key), value] for key, value in kept.items()]})
 
 
-def encode(value: Any, depth: int = 0) -> Any:
+def encode(value: Any, depth: int = 0) -> Any:  # noqa: PLR0911  one for each kind
     """Return `value` as plain JSON data.
 
     Raises
     ------
-    Untransferable
+    UntransferableError
         It holds something that does not cross the wire, or is nested too deeply.
     """
     if depth > MAX_DEPTH:
         msg = f"nested more than {MAX_DEPTH} deep"
-        raise Untransferable(msg)
+        raise UntransferableError(msg)
     if value is None or type(value) in (bool, int, str):
         return value
     if type(value) is float:
@@ -96,14 +100,14 @@ def encode(value: Any, depth: int = 0) -> Any:
     if isinstance(value, dict):
         return _encode_mapping(value, depth)
     msg = f"a {type(value).__module__}.{type(value).__qualname__} does not cross the wire"
-    raise Untransferable(msg)
+    raise UntransferableError(msg)
 
 
 def _encode_array(value: Any) -> Any:
     array = np.asarray(value)
     if array.dtype.hasobject or array.dtype.names or not array.dtype.itemsize:
         msg = f"an array of dtype {array.dtype} does not cross the wire"
-        raise Untransferable(msg)
+        raise UntransferableError(msg)
     shape = list(array.shape) if isinstance(value, np.ndarray) else None
     raw = base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
     return {"#array": [array.dtype.str, shape, raw]}
@@ -148,7 +152,7 @@ def _decode_array(item: Any) -> Any:
     return array[0] if shape is None else array.reshape(shape)
 
 
-_DECODERS = {
+_DECODERS: dict[str, Callable[[Any], Any]] = {
     "#array": _decode_array,
     "#tuple": lambda item: tuple(decode(part) for part in item),
     "#bytes": lambda item: base64.b64decode(item, validate=True),

@@ -23,14 +23,14 @@ def main() -> int:
     lifeline.tie(lifeline_fd)
     try:
         import ase
-        import numpy
+        import numpy as np
     except ImportError as error:
         sys.stderr.write(
             f"rootstock: this environment has no {error.name}: add 'ase' to the dependencies in "
             "its environment file\n"
         )
         return 1
-    del ase, numpy
+    del ase, np
 
     import socket
 

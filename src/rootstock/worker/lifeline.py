@@ -17,7 +17,7 @@ import threading
 
 def tie(descriptor: int) -> None:
     """Tie the life of this process group to the pipe's other end."""
-    os.set_inheritable(descriptor, False)
+    os.set_inheritable(descriptor, False)  # noqa: FBT003  positional only
     if sys.platform == "linux":
         fcntl.fcntl(descriptor, fcntl.F_SETOWN, -os.getpgrp())
         fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGKILL)

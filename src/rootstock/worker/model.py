@@ -55,8 +55,8 @@ class EnvironmentModel:
             raise TypeError(msg)
         calculator = setup(config["argument"], device, **config["options"])
         if not callable(getattr(calculator, "calculate", None)):
-            kind = type(calculator).__name__
-            msg = f"setup() in {config['file']} returned {kind}, which is no ASE calculator"
+            what = type(calculator).__name__
+            msg = f"setup() in {config['file']} returned {what}, which is no ASE calculator"
             raise TypeError(msg)
         _limit_threads(config["threads"])
         self._calculator = calculator

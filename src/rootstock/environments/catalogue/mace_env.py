@@ -5,9 +5,9 @@
 """MACE: foundation models for materials (MP, MPA, OMAT, MATPES) and molecules (OFF), or your own.
 
 Paper: I. Batatia et al., NeurIPS 2022; MACE-MP: arXiv:2401.00096.
-Licences of the weights: MIT for MP-0, MP-0b and MPA; ASL (non-commercial) for OMAT, MATPES, OFF, MH.
-Weights: downloaded to {root}/cache/mace. float32 as MACE has it by default; for relaxations and
-phonons its authors recommend setup_kwargs={"default_dtype": "float64"}.
+Licences of the weights: MIT for MP-0, MP-0b and MPA; ASL (non-commercial) for the others.
+Weights: downloaded to {root}/cache/mace. float32 as MACE has it; for relaxations and phonons its
+authors recommend setup_kwargs={"default_dtype": "float64"}.
 """
 
 MODELS = {
