@@ -71,6 +71,12 @@ def test_a_rebuild_follows_the_lock(root):
     assert again.key == first.key
 
 
+def test_a_lock_made_again_is_equal(root):
+    first = build(root, dependencies='"six==1.16.0"')
+    shutil.rmtree(root.path)
+    assert build(root, dependencies='"six==1.16.0"').key == first.key
+
+
 def test_changed_dependencies_are_a_new_generation_and_pins_stay(root):
     first = build(root, dependencies='"six==1.16.0"')
     second = build(root, dependencies='"six==1.16.0", "attrs==23.1.0"')

@@ -325,13 +325,13 @@ class FakeUv:
         self.commands: list[list[str]] = []
         self._fail = fail
 
-    def run(self, arguments, what, **_):
+    def run(self, arguments, what, *, directory, **_):
         command = [str(a) for a in arguments]
         self.commands.append(command)
         words = self._fail(command)
         if words:
             raise BuildError(words, words)
-        Path(command[command.index("-o") + 1]).write_text("lock-version = '1.0'\n")
+        (directory / command[command.index("-o") + 1]).write_text("lock-version = '1.0'\n")
         return ""
 
     def interpreters(self):

@@ -210,7 +210,9 @@ class _Resolver:
 
     def _compile(self, python: str, *options: str) -> None:
         command = ["pip", "compile", "pyproject.toml"]
-        command += ["-o", str(self._output), "--python", python]
+        command += ["-o", self._output.name, "--python", python]
+        # What the lock's first lines say: no scratch folder, so that equal locks are equal bytes
+        command += ["--custom-compile-command", f"rootstock install {self._file.name}"]
         what = f"resolving the dependencies of {self._file.path}"
         backend = ["--torch-backend", self._backend] if self._backend else []
         try:

@@ -21,8 +21,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Interpreter", "Uv"]
 
-#: Of the caller's Python and environments, which uv would otherwise look at.
-_SCRUBBED = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV")
+#: Of the caller's Python, environments and projects, which uv would otherwise look at.
+_SCRUBBED = (
+    "PYTHONPATH",
+    "PYTHONHOME",
+    "VIRTUAL_ENV",
+    "CONDA_PREFIX",
+    "CONDA_DEFAULT_ENV",
+    "UV_PROJECT",
+    "UV_WORKING_DIR",
+    "UV_WORKING_DIRECTORY",
+)
 #: In the warning about a ``[tool.uv]`` that makes no sense.
 _UNPARSED = "during settings discovery"
 #: Lines that help nobody: what to activate, packages that the lock lists, errors that we raise.
