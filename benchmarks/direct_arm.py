@@ -1,7 +1,7 @@
 """The direct arm: the same calls without Rootstock, inside the model's own environment.
 
 Started by :mod:`benchmarks.overhead` with the environment's Python. Reads a JSON object a line:
-the first names file, argument and threads; each further one the number of atoms and a seed.
+the first names file, argument and threads; each further one a structure and a seed.
 Answers each with the seconds that one ``get_forces()`` took.
 """
 
@@ -12,19 +12,21 @@ import sys
 import time
 
 
-def copper(natoms):
-    """Return a supercell of fcc copper with that many atoms (a multiple of 4)."""
+def supercell(natoms, formula):
+    """Return copper (natoms a multiple of 4) or rock salt (of 8), as cubic as possible."""
     from ase.build import bulk
 
-    cells, shape = natoms // 4, [1, 1, 1]
-    for axis in (0, 1, 2):  # the most cubic shape
+    lattice = {"Cu": ("fcc", 3.6), "NaCl": ("rocksalt", 5.64)}[formula]
+    unit = bulk(formula, *lattice, cubic=True)
+    cells, shape = natoms // len(unit), [1, 1, 1]
+    for axis in (0, 1, 2):
         edge = round(cells ** (1 / (3 - axis)))
         while cells % edge:
             edge -= 1
         shape[axis], cells = edge, cells // edge
-    atoms = bulk("Cu", "fcc", a=3.6, cubic=True) * shape
+    atoms = unit * shape
     if len(atoms) != natoms:
-        msg = f"{natoms} is not a multiple of 4"
+        msg = f"{natoms} is not a multiple of {len(unit)}"
         raise ValueError(msg)
     return atoms
 
@@ -54,7 +56,7 @@ def main():
     for line in sys.stdin:
         request = json.loads(line)
         if atoms is None or len(atoms) != request["natoms"]:
-            atoms = copper(request["natoms"])
+            atoms = supercell(request["natoms"], request["formula"])
             atoms.calc = calc
         wire.write(f"{timed(atoms, request['seed'])!r}\n")
 

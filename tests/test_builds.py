@@ -149,8 +149,8 @@ def test_a_failed_build_leaves_the_old_one_and_the_next_works(root):
     assert build(root, dependencies='"six==1.16.0"') == first
 
 
-def test_another_python_than_the_clients(root):
-    version = "3.10" if sys.version_info[:2] != (3, 10) else "3.12"
+@pytest.mark.parametrize("version", ["3.9", "3.12"])
+def test_other_pythons_than_the_clients(root, version):
     dependencies = '# dependencies = ["ase>=3.22.1"]\n'
     settings = f'# [tool.rootstock]\n# python = "{version}"\n'
     path = environment(root.environments, name="other")

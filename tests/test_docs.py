@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
-import tomllib
 
 import rootstock
 from rootstock.environments import read_environment_file
 
 REPO = Path(__file__).resolve().parent.parent
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 PAGES = [REPO / "README.md", REPO / "CONTRIBUTING.md", *sorted((REPO / "docs").glob("*.md"))]
 README = PAGES[0].read_text()
 
@@ -74,3 +80,10 @@ def test_nothing_generated_and_no_machine_in_the_repository():
     assert settings["project"]["license"] == "MIT"
     names = [p.name for p in REPO.glob("src/**/*")] + [p.name for p in REPO.glob("*")]
     assert not [n for n in names if n.startswith("pylock") or n in ("uv.lock", "poetry.lock")]
+
+
+def test_the_readmes_figures_are_those_that_were_measured():
+    from benchmarks.report import markdown
+
+    measured = json.loads((REPO / "benchmarks" / "results" / "overhead.json").read_text())
+    assert markdown(measured) in README

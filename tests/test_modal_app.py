@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 modal = pytest.importorskip("modal")
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*mounted Volume:UserWarning")

@@ -200,7 +200,7 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             structure = self._look(atoms)
             session = self._lease.hold()
             implemented = session.report().implemented_properties
-            wanted = tuple(properties)
+            wanted = (properties,) if isinstance(properties, str) else tuple(properties)
             for name in wanted:
                 if name not in implemented:
                     self._refuse_property(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -47,32 +48,33 @@ class WorkerProcess:
     """
 
     def __init__(self, python: Path, variables: Mapping[str, str], directory: Path) -> None:
-        self.log = WorkerLog()
-        ours, theirs = socket.socketpair()
-        lifeline, self._lifeline = os.pipe()
         command = [python, "-I", "-B", "-u", "-X", "faulthandler", _ENTRY]
-        try:
-            self._popen = subprocess.Popen(  # noqa: S603  the interpreter of a built environment
-                [*map(str, command), str(theirs.fileno()), str(lifeline)],
-                stdin=subprocess.DEVNULL,
-                stdout=self.log.fileno(),
-                stderr=subprocess.STDOUT,
-                pass_fds=(theirs.fileno(), lifeline),
-                env=dict(variables),
-                cwd=directory,
-                start_new_session=True,  # Ctrl-C reaches the host alone; the group can be killed
-            )
-        except OSError as error:
-            ours.close()
-            os.close(self._lifeline)
-            self.log.close()
-            msg = f"the worker could not be started with {python}: {error}"
-            raise StartupError(msg) from error
-        finally:
-            theirs.close()
-            os.close(lifeline)
+        with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+            try:
+                self.log = WorkerLog()
+                ours.callback(self.log.close)
+                near, far = socket.socketpair()
+                ours.callback(near.close)
+                theirs.callback(far.close)
+                lifeline, self._lifeline = os.pipe()
+                ours.callback(os.close, self._lifeline)
+                theirs.callback(os.close, lifeline)
+                self._popen = subprocess.Popen(  # noqa: S603  the interpreter of an environment
+                    [*map(str, command), str(far.fileno()), str(lifeline)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=self.log.fileno(),
+                    stderr=subprocess.STDOUT,
+                    pass_fds=(far.fileno(), lifeline),
+                    env=dict(variables),
+                    cwd=directory,
+                    start_new_session=True,  # Ctrl-C reaches the host alone
+                )
+            except OSError as error:
+                msg = f"the worker could not be started with {python}: {error}"
+                raise StartupError(msg) from error
+            ours.pop_all()  # they are the worker's from now on
         self._pidfd = _open_pidfd(self._popen.pid)
-        self.connection = Connection(ours, _STALL)
+        self.connection = Connection(near, _STALL)
         self.connection.watch(self._pidfd, self._on_tick)
 
     @property
