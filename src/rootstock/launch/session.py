@@ -24,7 +24,6 @@ from ..errors import (
     ModelError,
     PeerClosedError,
     ProtocolError,
-    RootstockError,
     SetupError,
     WorkerDiedError,
 )
@@ -187,8 +186,8 @@ class Session:
             host = self._running()
             try:
                 return host.compute(structure, properties, self._deadline(self.recipe.timeout))
-            except CallTimeoutError as error:
-                raise self._timed_out(error, timeout=self.recipe.timeout) from None
+            except CallTimeoutError:
+                raise self._timed_out(self.recipe.timeout, "timeout") from None
             except (PeerClosedError, ProtocolError) as error:
                 raise self._death(error, phase="while it calculated") from error
             finally:
@@ -203,12 +202,8 @@ class Session:
             if process is None:
                 return
             try:
-                if grace > 0 and host is not None and host.in_step:
-                    host.exit()
-            except RootstockError:
-                grace = 0.0  # it is gone or stuck; asking again is of no use
+                process.end(grace if grace > 0 and _asked_to_end(host) else 0.0)
             finally:
-                process.end(grace)
                 process.release()
 
     def _running(self) -> Host:
@@ -272,8 +267,8 @@ class Session:
                 f"{recipe.file.path} in its environment; the traceback is above)"
             )
             raise SetupError(msg) from error.__cause__
-        except CallTimeoutError as error:
-            raise self._timed_out(error, startup_timeout=limit) from None
+        except CallTimeoutError:
+            raise self._timed_out(limit, "startup_timeout") from None
         except (PeerClosedError, ProtocolError) as error:
             raise self._death(error, phase="while it loaded the model") from error
 
@@ -281,15 +276,13 @@ class Session:
     def _deadline(seconds: Optional[float]) -> Optional[float]:
         return None if seconds is None else time.monotonic() + seconds
 
-    def _timed_out(self, error: CallTimeoutError, **limit: Optional[float]) -> CallTimeoutError:
-        """Stop the worker; return the error to raise. `limit` is the one that was exceeded."""
-        ((name, seconds),) = limit.items()
+    def _timed_out(self, seconds: Optional[float], name: str) -> CallTimeoutError:
+        """Stop the worker; return the error to raise. `name` is the limit that was exceeded."""
         tail = self._process.log.tail() if self._process is not None else ""
         self.stop(0.0)
-        bound = f"{name}={seconds:g} s" if seconds is not None else str(error)
         msg = (
-            f"model {self.recipe.text!r} took longer than {bound}; its worker was stopped, the "
-            f"next call starts another. Give more time with {name}=..." + _quoted(tail)
+            f"model {self.recipe.text!r} took longer than {name}={seconds or 0:g} s; its worker was "
+            f"stopped, the next call starts another. Give more time with {name}=..." + _quoted(tail)
         )
         return CallTimeoutError(msg)
 
@@ -315,6 +308,17 @@ class Session:
         process, self._process, self._host = self._process, None, None
         if process is not None:
             process.disown()
+
+
+def _asked_to_end(host: Optional[Host]) -> bool:
+    """Send EXIT to a worker that would read it now; tell if that was done."""
+    if host is None or not host.in_step:
+        return False
+    try:
+        host.exit()
+    except ProtocolError:
+        return False
+    return True
 
 
 def declared_packages(file: EnvironmentFile) -> list[str]:

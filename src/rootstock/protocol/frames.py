@@ -136,6 +136,8 @@ class Connection:
         ------
         PeerClosedError
             The peer is gone.
+        ProtocolError
+            It made no progress for `stall` seconds.
         """
         total = sum(map(len, buffers))
         try:
@@ -146,7 +148,7 @@ class Connection:
                 sent = self._sock.sendmsg(buffers[:_MAX_BUFFERS])
         except BlockingIOError as error:
             msg = "the peer stopped reading in the middle of a message"
-            raise CallTimeoutError(msg) from error
+            raise ProtocolError(msg) from error
         except OSError as error:
             msg = "the peer closed the connection while it was written to"
             raise PeerClosedError(msg) from error
@@ -158,6 +160,8 @@ class Connection:
         ------
         PeerClosedError
             The stream ended before they were full.
+        ProtocolError
+            It made no progress for `stall` seconds.
         """
         self._fill(buffers, self._take(buffers))
 
@@ -221,7 +225,7 @@ class Connection:
             got = self._sock.recvmsg_into(buffers[:_MAX_BUFFERS])[0]
         except BlockingIOError as error:
             msg = "the peer stopped writing in the middle of a message"
-            raise CallTimeoutError(msg) from error
+            raise ProtocolError(msg) from error
         except OSError as error:
             msg = "the connection broke while it was read from"
             raise PeerClosedError(msg) from error
