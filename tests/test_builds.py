@@ -132,6 +132,20 @@ def test_a_build_that_fails_shows_uvs_words_and_leaves_nothing(root, parts, mess
     assert not list(root.generations(resolve("my", root)[1]).iterdir())
 
 
+def test_a_catalogue_file_is_adopted_once_it_is_built(root, monkeypatch):
+    monkeypatch.setenv("UV_OFFLINE", "1")
+    monkeypatch.setenv("UV_CACHE_DIR", str(root.path / "empty cache"))
+    file = resolve("emt", root)[1]
+    with pytest.raises(BuildError):
+        prepare(file, root, Progress())
+    assert not root.files()
+    monkeypatch.undo()
+    built = prepare(file, root, Progress())
+    assert built.file.path == root.source("emt")
+    assert root.source("emt").read_bytes() == file.path.read_bytes()
+    assert resolve("emt", root)[1] == built.file
+
+
 def test_a_python_that_cannot_be_had(root, monkeypatch):
     monkeypatch.setenv("UV_PYTHON_DOWNLOADS", "never")
     path = environment(root.environments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime as dt
 import getpass
 import hashlib
@@ -40,7 +41,7 @@ def prepare(
     Parameters
     ----------
     file : EnvironmentFile
-        One of the catalogue is copied into the root first.
+        One of the catalogue is copied into the root once it is built.
     root : Root or None
         Where to build. None: uv's own cache of script environments, as ``uv run --script`` does.
     progress : Progress, optional
@@ -69,14 +70,14 @@ def install(file: EnvironmentFile, root: Root, progress: Progress) -> BuiltEnvir
     root.create()
     folder = root.generations(file)
     started = time.monotonic()
-    progress.begin(f"building the environment of {file.name} in {folder}")
+    progress.begin(f"building the environment of {file.name}")
     summary = ""
     try:
         with g.building(folder, progress):
-            file = _adopt(file, root)
             built = _ready(file, root)  # perhaps another process has built it meanwhile
             if built is None:
                 built = _build(file, root, folder, Uv(progress))
+            built = dataclasses.replace(built, file=_adopt(file, root))
         summary = f"the environment of {file.name} is ready ({time.monotonic() - started:.0f} s)"
     finally:
         progress.end(summary)

@@ -281,8 +281,9 @@ class Session:
         tail = self._process.log.tail() if self._process is not None else ""
         self.stop(0.0)
         msg = (
-            f"model {self.recipe.text!r} took longer than {name}={seconds or 0:g} s; its worker was "
-            f"stopped, the next call starts another. Give more time with {name}=..." + _quoted(tail)
+            f"model {self.recipe.text!r} took longer than {name}={seconds or 0:g} s; its worker "
+            f"was stopped, the next call starts another. Give more time with {name}=..."
+            + _quoted(tail)
         )
         return CallTimeoutError(msg)
 
