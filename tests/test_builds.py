@@ -232,14 +232,14 @@ def test_a_lease_without_a_sign_of_life_is_taken_over(tmp_path, monkeypatch):
 
 
 def test_a_lease_with_a_heartbeat_is_waited_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(g, "_DEAD", 0.6)
+    monkeypatch.setattr(g, "_DEAD", 2.0)
     monkeypatch.setattr(g, "_HEARTBEAT", 0.1)
     order = []
 
     def first():
         with g.building(tmp_path, Progress()):
             order.append("first in")
-            time.sleep(1.5)
+            time.sleep(3.0)
             order.append("first out")
 
     thread = threading.Thread(target=first)
