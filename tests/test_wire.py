@@ -466,3 +466,48 @@ def test_a_host_refuses_garbage(pair, answer):
         host.compute(structure(), ["energy"], time.monotonic() + 5)
     assert not host.in_step
     assert not host.owed
+
+
+class CountingSocket:
+    """A socket that counts what costs a system call."""
+
+    def __init__(self, sock, counts):
+        self._sock, self._counts = sock, counts
+
+    def __getattr__(self, name):
+        method = getattr(self._sock, name)
+        if name not in ("sendmsg", "recvmsg_into"):
+            return method
+
+        def counted(*arguments):
+            self._counts.append(name)
+            return method(*arguments)
+
+        return counted
+
+
+def test_a_step_is_one_write_and_one_read_on_each_side():
+    model = ScriptedModel(lambda call: {"energy": 0.0, "forces": call["positions"]})
+    ours, theirs = [], []
+    left, right = socket.socketpair()
+    guest = Connection(right)
+    guest._sock = CountingSocket(right, theirs)
+    thread = threading.Thread(target=serve, args=(guest, model))
+    thread.start()
+    host = Host(Connection(left))
+    host._connection._sock = CountingSocket(left, ours)
+    host.load({})
+    one = structure(8)
+    host.compute(one, ["forces"])  # topology and layout travel with the first step
+    del ours[:], theirs[:]
+    for _ in range(10):
+        host.compute(one, ["forces"])
+    assert ours == ["sendmsg", "recvmsg_into"] * 10
+    deadline = time.monotonic() + 5
+    while len(theirs) < 20 and time.monotonic() < deadline:
+        time.sleep(0.01)  # the guest begins the read that waits for the next step
+    assert theirs == ["sendmsg", "recvmsg_into"] * 10
+    host.exit()
+    thread.join(5)
+    for connection in (guest, host._connection):
+        connection.close()
