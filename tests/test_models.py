@@ -292,6 +292,18 @@ def test_public_mace_names_get_as_far_as_the_download(models, torch_root):
             assert list((torch_root / "cache" / "mace").iterdir())
 
 
+def test_sevennets_downloads_land_in_the_root_and_not_in_the_package(torch_root):
+    with RootstockCalculator("sevennet-7net-omat", root=torch_root, device="cpu") as calc:
+        try:
+            calc.report
+        except SetupError as error:
+            assert "http" in str(error).lower() or "url" in str(error).lower()  # no network here
+        python = calc._session.environment.python
+    package = next(python.parent.parent.glob("lib/python3*/site-packages/sevenn"))
+    assert not (package / "pretrained_potentials" / "SevenNet_omat").exists()
+    assert (torch_root / "home" / ".cache" / "sevennet").exists()
+
+
 @pytest.mark.parametrize(
     "text", ["mace-/no/such/weights.pt", "sevennet-/no/such.pth", "chgnet-9.9", "mace-mediun"]
 )

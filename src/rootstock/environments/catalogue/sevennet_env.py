@@ -25,4 +25,20 @@ def setup(model: str = "", device: str = "cpu", **options):
     """Return SevenNet's own calculator for a name or a checkpoint file."""
     from sevenn.calculator import SevenNetCalculator
 
+    _download_into_cache()
     return SevenNetCalculator(model or "7net-0", device=device, **options)
+
+
+def _download_into_cache():
+    """Let weights land in the cache, where SevenNet looks too, and not in its installed package."""
+    import os
+
+    from sevenn import _const, util
+
+    download = util.download_checkpoint
+
+    def into_cache(path, url):
+        cache = os.path.expanduser("~/.cache/sevennet")
+        return download(path.replace(_const._prefix, cache), url)
+
+    util.download_checkpoint = into_cache
