@@ -323,6 +323,7 @@ def test_a_step_is_answered_and_topology_is_sent_once():
         for _ in range(3):
             found = host.compute(first, ["energy"])
             assert found == {"energy": float(first.positions.sum())}
+        host.compute(structure(), ["energy"])  # another object that holds the same: a copy's
         assert model.topologies == 1
         host.compute(structure(2), ["forces", "energy"])
         assert model.topologies == 2

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Optional
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-    import numpy as np
 
 __all__ = [
     "BuiltEnvironment",
@@ -43,6 +43,19 @@ class Topology:
     def natoms(self) -> int:
         """Number of atoms."""
         return len(self.arrays["numbers"])
+
+    def same_as(self, other: Optional[Topology]) -> bool:
+        """Tell if `other` holds the same; quick for the same object, which is the usual case."""
+        if other is None or self is other:
+            return other is not None
+        return (
+            self.info == other.info
+            and self.arrays.keys() == other.arrays.keys()
+            and all(
+                mine.dtype == other.arrays[name].dtype and np.array_equal(mine, other.arrays[name])
+                for name, mine in self.arrays.items()
+            )
+        )
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ class Host:
             positions.reshape(-1).view(np.uint8).data,
             self._request(tuple(properties)),
         ]
-        if structure.topology is not self._topology:
+        if not structure.topology.same_as(self._topology):  # copies take turns: images of a NEB
             buffers = _topology_message(structure.topology) + buffers
         self._topology = None  # until the guest has taken it
         self._write(buffers)
