@@ -85,6 +85,16 @@ def test_changed_dependencies_are_a_new_generation_and_pins_stay(root):
     assert build(root, dependencies='"six==1.16.0", "attrs==23.1.0"').key == second.key
 
 
+def test_going_back_builds_nothing(root):
+    first = build(root, dependencies='"six==1.16.0"')
+    built = (first.python.parent.parent / "rootstock.json").stat().st_mtime_ns
+    second = build(root, dependencies='"six==1.15.0"')
+    assert second.key != first.key
+    assert build(root, dependencies='"six==1.16.0"') == first
+    assert (first.python.parent.parent / "rootstock.json").stat().st_mtime_ns == built
+    assert not leftovers(root)
+
+
 def test_the_caller_and_uvs_variables(root, monkeypatch, tmp_path):
     constraint = tmp_path / "c.txt"
     constraint.write_text("six==1.15.0\n")

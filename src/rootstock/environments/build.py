@@ -120,6 +120,8 @@ def _build(file: EnvironmentFile, root: Root, folder: Path, uv: Uv) -> BuiltEnvi
         else:
             write_project(file, workshop)
         key = _key(lock)
+        if g.read_marker(folder / key) is not None:  # built before, for what the file says again
+            return BuiltEnvironment(file, g.interpreter(g.switch(folder, key)), key)
         aside = workshop / "environment"
         what = f"building the environment of {file.path}"
         uv.run(["venv", "--relocatable", "--python", lock.python, aside], what, directory=workshop)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ..progress import Progress
 
-__all__ = ["Marker", "building", "current", "publish", "scratch"]
+__all__ = ["Marker", "building", "current", "publish", "read_marker", "scratch", "switch"]
 
 _MARKER = "rootstock.json"
 _CURRENT = "current"
@@ -103,10 +103,16 @@ def publish(aside: Path, generations: Path, marker: Marker) -> Path:
         if read_marker(final) is None:
             msg = f"{final} could not be put in its place; build again"
             raise BuildError(msg)
+    return switch(generations, marker.key)
+
+
+def switch(generations: Path, key: str) -> Path:
+    """Make the complete environment `key` the current one, by one rename; return its folder."""
+    with writing(generations):
         link = generations / f".{_CURRENT}-{secrets.token_hex(4)}"
-        link.symlink_to(marker.key)
+        link.symlink_to(key)
         link.replace(generations / _CURRENT)
-    return final
+    return generations / key
 
 
 @contextlib.contextmanager
