@@ -196,15 +196,9 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         ModelError, WorkerDiedError, CallTimeoutError
             The calculation failed; the next one may be tried on this same calculator.
         """
+        wanted = (properties,) if isinstance(properties, str) else tuple(properties)
         with self._session.lock:
-            structure = self._look(atoms)
-            session = self._lease.hold()
-            implemented = session.report().implemented_properties
-            wanted = (properties,) if isinstance(properties, str) else tuple(properties)
-            for name in wanted:
-                if name not in implemented:
-                    self._refuse_property(name)
-            self.results.update(session.compute(structure, wanted))
+            self._evaluate(self._look(atoms), wanted)
 
     def get_property(
         self,
@@ -226,14 +220,14 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             The model has no such property.
         """
         with self._session.lock:
-            self._look(atoms)
+            structure = self._look(atoms)
             started = self._session.started
             if started is not None and name not in started.implemented_properties:
                 self._refuse_property(name)
             if name not in self.results:
                 if not allow_calculation:
                     return None
-                self.calculate(atoms, [name])
+                self._evaluate(structure, (name,))
             if name not in self.results:
                 self._refuse_property(name)
             result = self.results[name]
@@ -251,6 +245,15 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             self.results = {}
             self._structure = structure
         return structure
+
+    def _evaluate(self, structure: Structure, wanted: tuple[str, ...]) -> None:
+        """Add what the worker gives for `structure` to the results."""
+        session = self._lease.hold()
+        implemented = session.report().implemented_properties
+        for name in wanted:
+            if name not in implemented:
+                self._refuse_property(name)
+        self.results.update(session.compute(structure, wanted))
 
     def _refuse_property(self, name: str) -> NoReturn:
         implemented = self._session.report().implemented_properties
