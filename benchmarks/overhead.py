@@ -131,7 +131,7 @@ def measure(calc: RootstockCalculator, name: str, sizes, seconds: float = 6.0) -
         About how long each size may take.
     """
     rows = []
-    formula = "Cu" if name.split("-", maxsplit=1)[0] in METALS else "NaCl"
+    formula = _formula(name)
     with contextlib.closing(DirectArm(calc, threads=1)) as direct:
         for natoms in sizes:
             atoms = supercell(natoms, formula)
@@ -145,6 +145,11 @@ def measure(calc: RootstockCalculator, name: str, sizes, seconds: float = 6.0) -
                 ours.append(timed(atoms, seed))
             rows.append(_row(name, natoms, ours, theirs))
     return rows
+
+
+def _formula(model: str) -> str:
+    """Return which of the two materials a model is measured on."""
+    return "Cu" if model.partition("-")[0] in METALS else "NaCl"
 
 
 def _row(name: str, natoms: int, ours: list[float], theirs: list[float]) -> Row:
@@ -163,7 +168,7 @@ def measure_start(model: str, root: Path) -> Start:
     file = resolve(model, place)[1]
     built = prepare(file, place)
     build = time.perf_counter() - started
-    formula = "Cu" if model.split("-", maxsplit=1)[0] in METALS else "NaCl"
+    formula = _formula(model)
     atoms = supercell(32, formula)
     started = time.perf_counter()
     with RootstockCalculator(model, root=root, device="cpu") as calc:

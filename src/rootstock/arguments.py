@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Optional, Union
@@ -33,7 +34,7 @@ def make_recipe(  # noqa: PLR0913  one for each argument of the calculator
     cluster: Optional[str],
     environment: Optional[Union[str, os.PathLike[str]]],
     device: str,
-    options: Optional[Mapping[str, Any]],
+    setup_kwargs: Optional[Mapping[str, Any]],
     threads: Optional[int],
     timeout: Optional[float],
     startup_timeout: Optional[float],
@@ -65,7 +66,7 @@ def make_recipe(  # noqa: PLR0913  one for each argument of the calculator
         argument=argument,
         root=folder,
         device=_checked_device(device),
-        options=_checked_options(options),
+        options=_checked_options(setup_kwargs),
         threads=_checked_threads(threads),
         timeout=_checked_seconds("timeout", timeout),
         startup_timeout=_checked_seconds("startup_timeout", startup_timeout),
@@ -73,18 +74,8 @@ def make_recipe(  # noqa: PLR0913  one for each argument of the calculator
     )
 
 
-_KEYWORDS = (
-    "model",
-    "root",
-    "cluster",
-    "environment",
-    "device",
-    "setup_kwargs",
-    "threads",
-    "timeout",
-    "startup_timeout",
-    "progress",
-)
+#: What the calculator takes, which is what a recipe is made of.
+_KEYWORDS = tuple(inspect.signature(make_recipe).parameters)
 
 
 def refuse_keywords(unknown: Mapping[str, Any]) -> NoReturn:

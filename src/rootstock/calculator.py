@@ -103,7 +103,7 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             cluster=cluster,
             environment=environment,
             device=device,
-            options=setup_kwargs,
+            setup_kwargs=setup_kwargs,
             threads=threads,
             timeout=timeout,
             startup_timeout=startup_timeout,

@@ -114,10 +114,8 @@ def write_project(file: EnvironmentFile, folder: Path) -> None:
         },
         "tool": {"uv": uv},
     }
-    text = tomli_w.dumps(project)
-    if "[tool.uv]" not in text:  # an empty table keeps uv from looking in the folders above
-        text += "\n[tool.uv]\n" if not uv else ""
-    (folder / "pyproject.toml").write_text(text, encoding="utf-8")
+    # The table is written even if it is empty: it keeps uv from looking in the folders above.
+    (folder / "pyproject.toml").write_text(tomli_w.dumps(project), encoding="utf-8")
 
 
 def _absolute(table: dict[str, Any], key: str, here: Path) -> None:
@@ -223,7 +221,6 @@ class _Resolver:
                 unset=["UV_TORCH_BACKEND"],  # it is in `backend`
             )
         except BuildError as error:
-            # With UV_OFFLINE the failure names no host, but torch is what was not to be had.
             if _PYTORCH_INDEX not in error.output or self._backend is None:
                 raise
             self._give_up_backend()

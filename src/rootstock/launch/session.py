@@ -7,6 +7,7 @@ does: no copy's ``close()``, no garbage collection of a copy, no forked child.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -216,17 +217,11 @@ class Session:
     def _recovered(self, host: Host) -> Optional[Host]:
         """Bring a host back in step after an interrupted call, or give its worker up."""
         if host.owed:
-            try:
+            with contextlib.suppress(CallTimeoutError, ProtocolError):  # it is replaced, then
                 host.drain(time.monotonic() + _DRAIN)
-            except (CallTimeoutError, ProtocolError):
-                pass  # replaced below
-            else:
-                return host
-            finally:
-                if not host.in_step:
-                    self.stop(0.0)
-        else:
-            self.stop(0.0)
+        if host.in_step:
+            return host
+        self.stop(0.0)
         return None
 
     def _start(self) -> Host:
@@ -239,7 +234,7 @@ class Session:
         self._process, self._host = process, Host(process.connection)
         try:
             report = self._load(self._host, device)
-        except BaseException:
+        except BaseException:  # an interrupt too: a worker without a model is of no use
             self.stop(0.0)
             raise
         if mask is not None:

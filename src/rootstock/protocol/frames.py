@@ -80,10 +80,6 @@ class Connection:
         self._poller.register(sock, select.POLLIN)
         self._tick: Optional[Callable[[], object]] = None
 
-    def fileno(self) -> int:
-        """Return the socket's descriptor; -1 once closed."""
-        return self._sock.fileno()
-
     def close(self) -> None:
         """Close the socket; more than once does nothing."""
         self._sock.close()
