@@ -52,14 +52,25 @@ def test_new_api(model: str = "chgnet") -> dict[str, Any]:
 
 
 @app.function(image=image, volumes=VOLUMES, gpu="any", timeout=3600)
-def benchmark_v3(model: str = "chgnet", seconds: float = 20.0) -> dict[str, Any]:
-    """Measure what Rootstock adds to a call; see ``benchmarks/overhead.py``."""
-    from benchmarks.overhead import run
+def benchmark_v3(
+    model: str = "chgnet",
+    device: str = "cuda",
+    sizes: str = "64,256,1000,4000",
+    seconds: float = 20.0,
+) -> dict[str, Any]:
+    """Measure what Rootstock adds to a call, to a null model and to `model`; see benchmarks/."""
+    from pathlib import Path
+
+    from benchmarks.arms import Place
+    from benchmarks.suite import models, way
 
     from rootstock import find_root
 
-    measured: dict[str, Any] = run(find_root(cluster="modal").path, (model,), seconds)
-    return measured
+    place = Place(find_root(cluster="modal").path, Path("/tmp/rootstock-benchmarks"), device)  # noqa: S108
+    return {
+        "way": way(place, (32, 864), seconds, ("direct", "rootstock", "ase", "floor")),
+        "models": models(place, [model], map(int, sizes.split(",")), seconds),
+    }
 
 
 @app.function(image=image, volumes=VOLUMES)

@@ -18,6 +18,7 @@ import pytest
 from rootstock import RootstockCalculator
 
 HERE = Path(__file__).resolve().parent
+REPO = HERE.parent
 PROBE = HERE / "environments" / "probe_env.py"
 TORCH = "torch==2.13.0"
 #: A variable that workers inherit, so that another session's aren't taken for ours.

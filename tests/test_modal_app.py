@@ -36,16 +36,18 @@ def test_init_main_job_and_cache(volume):
 
 
 @pytest.mark.model
-def test_the_benchmark(volume, monkeypatch):
-    monkeypatch.setattr("benchmarks.overhead.NULL_SIZES", (32, 864))
-    monkeypatch.setattr("benchmarks.overhead.MODEL_SIZES", (64,))
-    found = modal_app.benchmark_v3.local("snap", 0.2)
-    assert [(row["model"], row["natoms"]) for row in found["rows"]] == [
-        ("null", 32),
-        ("null", 864),
-        ("snap", 64),
+def test_the_benchmark(volume):
+    found = modal_app.benchmark_v3.local("snap", "cpu", "64", 0.2)
+    kinds = ("direct", "rootstock", "ase", "floor")
+    assert [(row["kind"], row["natoms"]) for row in found["way"]] == [
+        (kind, natoms) for natoms in (32, 864) for kind in kinds
     ]
-    assert all(row["calls"] >= 5 for row in found["rows"])
+    assert all(row["whole"] > 0 and row["rounds"] >= 7 for row in found["way"])
+    (row,) = found["models"]
+    # both arms timed the model inside, and something is around it
+    assert row["direct"] > row["outside_direct"] > 0
+    assert row["rootstock"] > row["outside_rootstock"] > 0
     from benchmarks.report import markdown
 
-    assert "| snap | 64 |" in markdown({"machine": "here", **found})
+    table = markdown({"machine": "here", "threads": 1, **found})
+    assert "| snap | 64 |" in table and "| ASE socket |" in table

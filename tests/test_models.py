@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
-from conftest import HERE
+from conftest import HERE, REPO
 from test_wire import identical
 
 from rootstock import BuildError, ModelError, RootstockCalculator, SetupError, find_root
@@ -209,32 +209,13 @@ def test_an_element_that_the_model_does_not_know(models, text):
     assert calc.report.pid == pid
 
 
-MAKE_MACE = """
-import sys, numpy as np, torch
-from mace import modules  # before e3nn, whose constants it lets PyTorch load
-from e3nn import o3
-torch.manual_seed(1)
-torch.set_default_dtype(torch.float64)
-model = modules.ScaleShiftMACE(
-    r_max=4.0, num_bessel=4, num_polynomial_cutoff=5, max_ell=2,
-    interaction_cls=modules.interaction_classes["RealAgnosticResidualInteractionBlock"],
-    interaction_cls_first=modules.interaction_classes["RealAgnosticResidualInteractionBlock"],
-    num_interactions=2, num_elements=2, hidden_irreps=o3.Irreps("8x0e + 8x1o"),
-    MLP_irreps=o3.Irreps("8x0e"), gate=torch.nn.functional.silu,
-    atomic_energies=np.array([-1.0, -2.0]), avg_num_neighbors=8, atomic_numbers=[29, 47],
-    correlation=2, radial_type="bessel", atomic_inter_scale=1.0, atomic_inter_shift=0.0,
-)
-torch.save(model, sys.argv[1])
-"""
-
-
 @pytest.fixture(scope="module")
 def mace_weights(torch_root, tmp_path_factory):
     """A small MACE with random weights, made inside MACE's own environment."""
     path = tmp_path_factory.mktemp("own weights") / "tiny-mace.model"
     root = find_root(torch_root)
     built = prepare(read_environment_file(_catalogue("mace"), "mace", "catalogue"), root)
-    command = [built.python, "-I", "-c", MAKE_MACE, path]
+    command = [built.python, "-I", REPO / "benchmarks" / "make_random_mace.py", path, "8"]
     subprocess.run(command, check=True, capture_output=True, cwd=path.parent)
     return path
 

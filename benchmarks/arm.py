@@ -1,0 +1,260 @@
+"""One arm of a comparison: a process that makes its calculator and times its own calls.
+
+``python arm.py`` runs in any environment with ASE. It reads a JSON object a line and answers each
+with one. The first names the ``kind`` of calculator and what that needs; each further one asks to
+``do`` something::
+
+    {"do": "call",     "formula", "natoms", "calls", "seed"}  seconds of each get_forces()
+    {"do": "dynamics", "formula", "natoms", "calls", "seed"}  seconds a step of velocity Verlet
+    {"do": "start"}                                           seconds to the first energy, twice
+"""
+
+import importlib.util
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+#: Extra result of an instrumented model: seconds inside its ``calculate()``.
+INSIDE = "benchmark_seconds"
+
+
+def supercell(formula, natoms):
+    """Return copper (`natoms` a multiple of 4) or rock salt (of 8), as cubic as possible."""
+    from ase.build import bulk
+
+    lattice = {"Cu": ("fcc", 3.6), "NaCl": ("rocksalt", 5.64)}[formula]
+    unit = bulk(formula, *lattice, cubic=True)
+    cells, shape = natoms // len(unit), [1, 1, 1]
+    for axis in (0, 1, 2):
+        edge = round(cells ** (1 / (3 - axis)))
+        while cells % edge:
+            edge -= 1
+        shape[axis], cells = edge, cells // edge
+    atoms = unit * shape
+    if len(atoms) != natoms:
+        msg = f"{natoms} is not a multiple of {len(unit)}"
+        raise ValueError(msg)
+    return atoms
+
+
+def load(file, argument, device, threads, options):
+    """Return what ``setup()`` of an environment file returns."""
+    spec = importlib.util.spec_from_file_location("_benchmarked", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    calc = module.setup(argument, device, **options)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
+    return calc
+
+
+class Direct:
+    """The model itself, in this process."""
+
+    def __init__(self, file, argument, device, threads, options):
+        self._calc = load(file, argument, device, threads, options)
+
+    def calculator(self, _):
+        return self._calc
+
+    def call(self, formula, natoms, calls, seed):
+        atoms = self._atoms(formula, natoms)
+        generator = np.random.default_rng(seed)
+        seconds, inside = [], []
+        for _ in range(calls):
+            atoms.positions += generator.normal(scale=1e-3, size=(natoms, 3))
+            started = time.perf_counter()
+            atoms.get_forces()
+            seconds.append(time.perf_counter() - started)
+            inside.append(atoms.calc.results.get(INSIDE))
+        return {"seconds": seconds, "inside": inside}
+
+    def dynamics(self, formula, natoms, calls, seed):
+        from ase.md.verlet import VelocityVerlet
+
+        atoms = self._atoms(formula, natoms)
+        generator = np.random.default_rng(seed)
+        atoms.set_momenta(1e-3 * generator.normal(size=(natoms, 3)))
+        motion = VelocityVerlet(atoms, timestep=0.1)
+        motion.run(1)
+        started = time.perf_counter()
+        motion.run(calls)
+        return {"seconds": [(time.perf_counter() - started) / calls]}
+
+    def _atoms(self, formula, natoms):
+        key = (formula, natoms)
+        if self.__dict__.get("_key") != key:
+            self._current = supercell(formula, natoms)
+            self._current.calc = self.calculator(self._current)
+            self._key = key
+        return self._current
+
+
+class Rootstock(Direct):
+    """Through Rootstock."""
+
+    def __init__(self, instrumented=None, **options):
+        self._options = options
+        self._instrumented = instrumented
+        self._calc = self._make()
+
+    def _make(self):
+        import dataclasses
+        from pathlib import Path
+
+        from rootstock import RootstockCalculator
+        from rootstock.launch import Session
+
+        calc = RootstockCalculator(**self._options)
+        if self._instrumented is not None:  # the same environment, its file with a stop-watch
+            recipe = calc._session.recipe
+            file = dataclasses.replace(recipe.file, path=Path(self._instrumented))
+            calc._join(Session(dataclasses.replace(recipe, file=file)))
+        return calc
+
+    def start(self):
+        atoms = structure(self._options.get("model", "null"))
+        seconds, calculators = [], []
+        for _ in range(2):
+            started = time.perf_counter()
+            atoms.calc = self._make()
+            atoms.get_potential_energy()
+            seconds.append(time.perf_counter() - started)
+            calculators.append(atoms.calc)
+        for calc in calculators:
+            calc.close()
+        return {"seconds": seconds}
+
+
+class Peer(Rootstock):
+    """Through the PyPI package of the same name."""
+
+    def _make(self):
+        from rootstock import RootstockCalculator
+
+        return RootstockCalculator(**self._options)
+
+
+class AseSocket(Direct):
+    """Through ASE's SocketIOCalculator, to ASE's SocketClient in the model's environment."""
+
+    def __init__(self, python, **client):
+        self._command = [python, "-I", __file__, "client", json.dumps(client)]
+        self._calc = None
+
+    def calculator(self, atoms):
+        from ase.calculators.socketio import SocketIOCalculator
+
+        if self._calc is not None:
+            self._calc.close()
+        self._calc = SocketIOCalculator(
+            unixsocket=f"rootstock_benchmark_{os.getpid()}", launch_client=self._launch
+        )
+        return self._calc
+
+    def _launch(self, atoms, _, port=None, unixsocket=None):
+        formula = "NaCl" if 11 in atoms.numbers else "Cu"
+        return subprocess.Popen([*self._command, unixsocket, formula, str(len(atoms))])
+
+
+def client(options, unixsocket, formula, natoms):
+    """Be the far side of :class:`AseSocket`."""
+    from ase.calculators.socketio import SocketClient
+
+    atoms = supercell(formula, int(natoms))
+    atoms.calc = load(**json.loads(options))
+    SocketClient(unixsocket=unixsocket).run(atoms, use_stress=True)
+
+
+class Floor:
+    """The bytes of a step over an AF_UNIX pair, one write and exact reads each way; no ASE."""
+
+    def call(self, formula, natoms, calls, seed):
+        ask, answer = bytes(120 + 24 * natoms), bytes(76 + 24 * natoms)
+        ours, theirs = socket.socketpair()
+        for end in (ours, theirs):
+            for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+                end.setsockopt(socket.SOL_SOCKET, option, 4 * 2**20)
+        if os.fork() == 0:
+            ours.close()
+            self._echo(theirs, len(ask), answer)
+        theirs.close()
+        got, seconds = bytearray(len(answer)), []
+        with ours:
+            for _ in range(calls + 5):
+                started = time.perf_counter()
+                ours.sendall(ask)
+                read(ours, got)
+                seconds.append(time.perf_counter() - started)
+        os.wait()
+        return {"seconds": seconds[5:], "inside": [None] * calls}
+
+    @staticmethod
+    def _echo(sock, expected, answer):
+        got = bytearray(expected)
+        while read(sock, got):
+            sock.sendall(answer)
+        os._exit(0)
+
+
+def read(sock, buffer):
+    """Fill `buffer`; return false at the end of the stream."""
+    view = memoryview(buffer)
+    while view:
+        got = sock.recv_into(view)
+        if got == 0:
+            return False
+        view = view[got:]
+    return True
+
+
+def structure(model):
+    """Return a few atoms that `model` knows, without anything that takes time to import."""
+    from ase.atoms import Atoms
+
+    knows_salt = model.startswith(("chgnet", "sevennet"))
+    side, a = (4, 2.82) if knows_salt else (3, 2.55)
+    grid = np.indices((side, side, side)).reshape(3, -1).T
+    numbers = np.where(grid.sum(axis=1) % 2, 11, 17) if knows_salt else np.full(len(grid), 29)
+    return Atoms(numbers, positions=grid * a, cell=[side * a] * 3, pbc=True)
+
+
+def first_energy(model, **options):
+    """Do once, directly, what `Rootstock.start` does."""
+    atoms = structure(model)
+    atoms.calc = load(**options)
+    atoms.get_potential_energy()
+
+
+KINDS = {
+    "direct": Direct,
+    "rootstock": Rootstock,
+    "peer": Peer,
+    "ase": AseSocket,
+    "floor": Floor,
+}
+
+
+def main():
+    wire = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what a model prints must not be taken for an answer
+    config = json.loads(sys.stdin.readline())
+    arm = KINDS[config.pop("kind")](**config)
+    wire.write('{"ready": true}\n')
+    for line in sys.stdin:
+        request = json.loads(line)
+        wire.write(json.dumps(getattr(arm, request.pop("do"))(**request)) + "\n")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["client"]:
+        client(*sys.argv[2:])
+    elif sys.argv[1:2] == ["first-energy"]:
+        first_energy(**json.loads(sys.argv[2]))
+    else:
+        main()

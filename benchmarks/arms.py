@@ -1,0 +1,241 @@
+"""The processes that are compared, seen from the benchmark."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from rootstock import RootstockCalculator, find_root
+
+HERE = Path(__file__).resolve().parent
+SCRIPT = HERE / "arm.py"
+NULL = HERE / "environments" / "null_env.py"
+#: What the arms are called in tables.
+TITLES = {
+    "direct": "direct",
+    "rootstock": "Rootstock",
+    "ase": "ASE socket",
+    "peer": "rootstock 1.6.4",
+    "floor": "bare socket",
+}
+PEER = "rootstock==1.6.4"
+_PEER_SOURCE = """
+
+CHECKPOINTS = {"null": "null"}
+
+
+def setup(checkpoint, device):
+    return _null()
+"""
+#: Appended to an environment file: how long the model's own calculate() takes.
+_STOPWATCH = """
+
+_setup = setup
+
+
+def setup(model, device, **options):
+    import time
+
+    calc = _setup(model, device, **options)
+    calculate = calc.calculate
+
+    def timed(*args, **kwargs):
+        started = time.perf_counter()
+        calculate(*args, **kwargs)
+        calc.results["benchmark_seconds"] = time.perf_counter() - started
+
+    calc.calculate = timed
+    return calc
+"""
+
+
+class Arm:
+    """A process of `arm.py`.
+
+    Parameters
+    ----------
+    python : path-like
+        The interpreter.
+    kind : str
+        One of :data:`TITLES`.
+    config : dict
+        What that needs.
+    threads : int
+        CPU threads.
+    """
+
+    def __init__(
+        self, python: str | os.PathLike[str], kind: str, config: dict, threads: int = 1
+    ) -> None:
+        count = str(threads)
+        variables = {**os.environ, "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count}
+        variables["ROOTSTOCK_DISABLE_USAGE_STATS"] = "1"  # the peer's, which we are not to spoil
+        self.kind = kind
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  closed with the arm
+        self._process = subprocess.Popen(
+            [os.fspath(python), "-I", SCRIPT],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env=variables,
+            text=True,
+            bufsize=1,
+        )
+        self._ask({"kind": kind, **config})
+
+    def ask(self, do: str, **request: object) -> dict:
+        """Have the process `do` something; return its answer."""
+        return self._ask({"do": do, **request})
+
+    def _ask(self, request: dict) -> dict:
+        self._process.stdin.write(json.dumps(request) + "\n")
+        answer = self._process.stdout.readline()
+        if not answer:
+            status = self._process.wait()
+            self._errors.seek(0)
+            tail = self._errors.read()[-2000:] or "(no output: out of memory?)"
+            msg = f"arm {self.kind} ended with {status} at {request}:\n{tail}"
+            raise RuntimeError(msg)
+        return json.loads(answer)
+
+    @property
+    def pid(self) -> int:
+        """Of the host's side."""
+        return self._process.pid
+
+    @property
+    def workers(self) -> list[int]:
+        """Return the processes of the far side."""
+        return _descendants(self.pid)
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.stdin.close()
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+        self._errors.close()
+
+
+def _descendants(pid: int) -> list[int]:
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, task.read_text().split()):
+            found += [child, *_descendants(child)]
+    return found
+
+
+class Place:
+    """Where the arms' environments are, and what starts them.
+
+    Parameters
+    ----------
+    root : Path
+        Of Rootstock.
+    work : Path
+        Where the peer is installed and files with a stop-watch are written.
+    device : str
+        For the models; the null model has none.
+    """
+
+    def __init__(self, root: Path, work: Path, device: str = "cpu", threads: int = 1) -> None:
+        self.root, self.device, self.threads = find_root(root).path, device, threads
+        self._work = work
+        work.mkdir(parents=True, exist_ok=True)
+
+    def null(self, kind: str) -> Arm:
+        """Start an arm of the null model."""
+        if kind == "floor":
+            return Arm(sys.executable, kind, {})
+        if kind == "peer":
+            client = self._peer()
+            config = {"checkpoint": "null", "root": str(self._work / "peer"), "device": "cpu"}
+            return Arm(client, kind, config)
+        ours = {"environment": str(NULL), "root": str(self.root), "device": "cpu", "threads": 1}
+        if kind == "rootstock":
+            return Arm(sys.executable, kind, ours)
+        direct = {"file": str(NULL), "argument": "", "device": "cpu", "threads": 1, "options": {}}
+        with RootstockCalculator(**ours) as calc:
+            calc.report  # noqa: B018  builds the environment
+            python = str(calc._session.environment.python)
+        if kind == "ase":
+            return Arm(sys.executable, kind, {"python": python, **direct})
+        return Arm(python, kind, direct)
+
+    def model(self, kind: str, text: str, *, stopwatch: bool = True) -> Arm:
+        """Start an arm of a real model, ``"direct"`` or ``"rootstock"``."""
+        python, direct = self.direct(text)
+        if stopwatch:
+            direct["file"] = self._with_stopwatch(Path(direct["file"]))
+        if kind == "direct":
+            return Arm(python, kind, direct, self.threads)
+        ours = {**self.ours(text), "instrumented": direct["file"] if stopwatch else None}
+        return Arm(sys.executable, kind, ours, self.threads)
+
+    def ours(self, text: str) -> dict:
+        """Return the arguments of the calculator for a model."""
+        found = {"root": str(self.root), "device": self.device, "threads": self.threads}
+        return {"model": self._weights(text), **found}
+
+    def direct(self, text: str) -> tuple[str, dict]:
+        """Return a model's interpreter and what its ``setup()`` gets."""
+        with RootstockCalculator(**self.ours(text)) as calc:
+            calc.report  # noqa: B018  builds the environment
+            session = calc._session
+            python, recipe = str(session.environment.python), session.recipe
+        return python, {
+            "file": str(recipe.file.path),
+            "argument": recipe.argument,
+            "device": self.device,
+            "threads": self.threads,
+            "options": dict(recipe.options),
+        }
+
+    def _with_stopwatch(self, file: Path) -> str:
+        copy = self._work / f"timed_{file.name}"
+        copy.write_text(file.read_text() + _STOPWATCH)
+        return str(copy)
+
+    def _weights(self, text: str) -> str:
+        """Return the model string; ``"mace-random"`` is a small MACE that is made here."""
+        if text != "mace-random":
+            return text
+        weights = self._work / "random-mace.model"
+        if not weights.exists():
+            from rootstock import prepare
+            from rootstock.environments import resolve
+
+            root = find_root(self.root)
+            built = prepare(resolve("mace", root)[1], root)
+            script = HERE / "make_random_mace.py"
+            command = [built.python, "-I", script, weights, "32"]
+            subprocess.run(command, check=True, capture_output=True)
+        return f"mace-{weights}"
+
+    def _peer(self) -> Path:
+        """Install the peer as its maintainers would; return the client's interpreter."""
+        client, inside = self._work / "peer-client", self._work / "peer" / "envs" / "null"
+        for folder, packages in ((client, [PEER]), (inside, [PEER, "ase", "numpy"])):
+            if not (folder / "done").exists():
+                subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+                command = [folder / "bin" / "pip", "install", "-q", *packages]
+                subprocess.run(command, check=True)
+                (folder / "done").touch()
+        model = NULL.read_text().replace("def setup(", "def _null(")
+        (inside / "env_source.py").write_text(model + _PEER_SOURCE)
+        return client / "bin" / "python"
+
+
+@contextlib.contextmanager
+def running(start, kinds):
+    """Start arms by name, ``start(kind)`` each; end all of them."""
+    with contextlib.ExitStack() as stack:
+        yield {kind: stack.enter_context(contextlib.closing(start(kind))) for kind in kinds}

@@ -1,0 +1,138 @@
+"""All measurements, as plain data."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING
+
+from . import counts, starts
+from .arms import Place, running
+from .compare import added, milliseconds, take_turns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+NULL_SIZES = (32, 864, 10_976, 97_556)
+MODEL_SIZES = (8, 64, 256, 1000)
+#: Where a model knows no other material, copper; else rock salt, whose few neighbours spare memory.
+METALS = ("null", "snap", "emt", "mace")
+#: Arms of the null model; what is added is counted from the first.
+NULL_KINDS = ("direct", "rootstock", "ase", "peer", "floor")
+PARTS = ("way", "counts", "memory", "imports", "starts", "dynamics", "models")
+_MEMORY = (1000, 2000, 5000, 10_000)
+
+
+def formula(model: str) -> str:
+    """Return which of the two materials a model is measured on."""
+    return "Cu" if model.partition("-")[0] in METALS else "NaCl"
+
+
+def way(place: Place, sizes: Iterable[int], seconds: float, kinds=NULL_KINDS) -> list[dict]:
+    """Measure the null model through every arm."""
+    rows = []
+    with running(place.null, kinds) as arms:
+        for natoms in sizes:
+            found = take_turns(arms, "call", seconds, formula="Cu", natoms=natoms)
+            direct = found["direct"].whole
+            nothing = [0.0] * len(direct)
+            for kind, timings in found.items():
+                base = nothing if kind in ("direct", "floor") else direct
+                more = asdict(added(timings.whole, base))
+                row = {"kind": kind, "natoms": natoms, "rounds": len(direct)}
+                rows.append({**row, "whole": milliseconds(timings.whole), **more})
+    return rows
+
+
+def models(place: Place, names: Iterable[str], sizes: Iterable[int], seconds: float) -> list[dict]:
+    """Measure real models, directly and through Rootstock.
+
+    What is added is the time *outside* the model's ``calculate()``, which a stop-watch inside
+    measures in the very same call: a model's own time scatters by far more than what is added.
+    """
+    rows = []
+    for name in names:
+        with running(partial(place.model, text=name), ("direct", "rootstock")) as arms:
+            for natoms in sizes:
+                found = take_turns(arms, "call", seconds, formula=formula(name), natoms=natoms)
+                rows.append({"model": name, "natoms": natoms, **_model_row(**found)})
+    return rows
+
+
+def _model_row(direct, rootstock) -> dict:
+    inside = [a / b for a, b in zip(rootstock.inside, direct.inside, strict=True)]
+    low, ratio, high = statistics.quantiles(inside, n=4)
+    more = added(rootstock.outside, direct.outside)
+    whole = milliseconds(direct.whole)
+    return {
+        "rounds": len(inside),
+        "direct": whole,
+        "rootstock": milliseconds(rootstock.whole),
+        "outside_direct": milliseconds(direct.outside),
+        "outside_rootstock": milliseconds(rootstock.outside),
+        "added": more.median,
+        "spread": more.spread,
+        "percent": 100 * more.median / whole,
+        "inside_ratio": ratio,
+        "inside_spread": (high - low) / 2,
+    }
+
+
+def dynamics(place: Place, names: Iterable[str], seconds: float) -> list[dict]:
+    """Measure steps of velocity Verlet a second, 64 atoms."""
+    rows = []
+    for name in ("null", *names):
+        kinds = ("direct", "rootstock", "ase", "peer") if name == "null" else NULL_KINDS[:2]
+        model = partial(place.model, text=name, stopwatch=False)
+        start = place.null if name == "null" else model
+        with running(start, kinds) as arms:
+            found = take_turns(arms, "dynamics", seconds, formula=formula(name), natoms=64)
+        rows += [
+            {"model": name, "kind": kind, "steps": 1e3 / milliseconds(timings.whole)}
+            for kind, timings in found.items()
+        ]
+    return rows
+
+
+def step_counts(place: Place, kinds: Iterable[str], natoms: int = 864, calls: int = 500) -> dict:
+    """Count system calls and bytes of a step."""
+    found = {}
+    for kind in kinds:
+        with running(place.null, (kind,)) as arms:
+            found[kind] = counts.count(arms[kind], calls, formula="Cu", natoms=natoms)
+    return {"natoms": natoms, "arms": found}
+
+
+def memory(place: Place, calls: tuple[int, ...] = _MEMORY, natoms: int = 864) -> list[dict]:
+    """Follow the memory of both sides."""
+    with running(place.null, ("rootstock",)) as arms:
+        return counts.growth(arms["rootstock"], calls, formula="Cu", natoms=natoms)
+
+
+def run(
+    place: Place,
+    names: tuple[str, ...],
+    seconds: float,
+    parts: Iterable[str] = PARTS,
+    say: Callable[[str], object] = lambda _: None,
+) -> dict:
+    """Measure `parts` of :data:`PARTS`; return plain data."""
+    socket_kinds = NULL_KINDS[1:4]
+    table: dict[str, Callable] = {
+        "way": lambda: way(place, NULL_SIZES, seconds),
+        "counts": lambda: step_counts(place, socket_kinds) if counts.available() else {},
+        "memory": lambda: memory(place),
+        "imports": starts.imports,
+        "starts": lambda: {
+            "null": starts.null_starts(place, ("rootstock", "peer")),
+            "models": [starts.first_energies(place, name) for name in names],
+        },
+        "dynamics": lambda: dynamics(place, names[:1], seconds),
+        "models": lambda: models(place, names, MODEL_SIZES, seconds),
+    }
+    found = {}
+    for part in parts:
+        say(part)
+        found[part] = table[part]()
+    return found
