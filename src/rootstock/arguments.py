@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Optional, Union
 
 import numpy as np
 
-from .environments.resolve import local_path, resolve, resolve_file
+from . import environments
 from .errors import ConfigurationError, UnknownNameError
 from .launch import Recipe
 from .names import near_misses, suggestion
@@ -51,14 +51,14 @@ def make_recipe(  # noqa: PLR0913  one for each argument of the calculator
     """
     if environment is not None:
         folder = None if root is None and cluster is None else find_root(root, cluster)
-        file = resolve_file(Path(environment))
-        argument = local_path(model or "")
+        file = environments.resolve_file(Path(environment))
+        argument = environments.local_path(model or "")
     else:
         folder = find_root(root, cluster)
         if model is None:
             msg = "give a model, such as RootstockCalculator(model='chgnet')"
             raise ConfigurationError(msg)
-        spec, file = resolve(model, folder)
+        spec, file = environments.resolve(model, folder)
         argument = spec.argument
     return Recipe(
         text=model or file.name,

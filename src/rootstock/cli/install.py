@@ -42,8 +42,7 @@ def install(
 ) -> None:
     """Build environments, so that their first use needs no network and no waiting."""
     with edge():
-        from ..environments import prepare
-        from ..environments.resolve import read_by_name
+        from ..environments import prepare, read_by_name
         from ..root import find_root
 
         place = find_root(root, cluster)

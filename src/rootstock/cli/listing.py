@@ -76,8 +76,7 @@ def listing(
 ) -> None:
     """Show environments and their models: where each comes from, and which are built."""
     with edge():
-        from ..environments import available
-        from ..environments.build import is_ready
+        from ..environments import available, is_ready
         from ..root import find_root
 
         place = find_root(root, cluster)

@@ -7,6 +7,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from ..data import EnvironmentFile
@@ -20,7 +21,7 @@ else:
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["TEMPLATE", "read_environment_file"]
+__all__ = ["TEMPLATE", "declared_packages", "read_environment_file"]
 
 #: The regular expression that PEP 723 gives.
 _BLOCK = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
@@ -90,6 +91,17 @@ def _metadata(path: Path, text: str) -> dict[str, Any]:
         raise EnvironmentFileError(msg) from error
     _check(path, metadata)
     return dict(metadata)
+
+
+def declared_packages(file: EnvironmentFile) -> list[str]:
+    """Return the names of a file's declared dependencies, with NumPy, ASE and PyTorch."""
+    names = {"numpy", "ase", "torch"}
+    for text in file.metadata.get("dependencies", []):
+        try:
+            names.add(Requirement(text).name)
+        except InvalidRequirement:
+            continue  # uv knows more forms than the standard
+    return sorted(names)
 
 
 def _check(path: Path, metadata: dict[str, Any]) -> None:

@@ -16,10 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
-from packaging.requirements import InvalidRequirement, Requirement
-
+from .. import environments
 from ..data import WorkerReport
-from ..environments import prepare
 from ..errors import (
     CallTimeoutError,
     ModelError,
@@ -227,7 +225,7 @@ class Session:
     def _start(self) -> Host:
         recipe = self.recipe
         device, mask = pin_device(recipe.device)
-        self._environment = prepare(recipe.file, recipe.root, recipe.progress)
+        self._environment = environments.prepare(recipe.file, recipe.root, recipe.progress)
         variables = worker_variables(recipe.file, recipe.root, recipe.threads, mask)
         directory = recipe.root.work if recipe.root is not None else Path("/")
         process = WorkerProcess(self._environment.python, variables, directory)
@@ -251,7 +249,7 @@ class Session:
             "device": device,
             "options": dict(recipe.options),
             "threads": recipe.threads,
-            "packages": declared_packages(recipe.file),
+            "packages": environments.declared_packages(recipe.file),
         }
         limit = recipe.startup_timeout
         try:
@@ -315,17 +313,6 @@ def _asked_to_end(host: Optional[Host]) -> bool:
     except ProtocolError:
         return False
     return True
-
-
-def declared_packages(file: EnvironmentFile) -> list[str]:
-    """Return the names of a file's declared dependencies, with NumPy, ASE and PyTorch."""
-    names = {"numpy", "ase", "torch"}
-    for text in file.metadata.get("dependencies", []):
-        try:
-            names.add(Requirement(text).name)
-        except InvalidRequirement:
-            continue  # uv knows more forms than the standard
-    return sorted(names)
 
 
 def _quoted(tail: str) -> str:
