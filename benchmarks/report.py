@@ -136,14 +136,13 @@ def picture(rows: list[dict], path: Path) -> None:
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
-    for kind in dict.fromkeys(row["kind"] for row in rows):
-        if kind == "direct":
-            continue
-        mine = [row for row in rows if row["kind"] == kind and row["median"] > 0]
+    for kind in dict.fromkeys(row["kind"] for row in rows if row["kind"] != "direct"):
+        mine = [row for row in rows if row["kind"] == kind]
+        shown = [row for row in mine if row["median"] > 0]
+        below = [f"{row['natoms']:,}" for row in mine if row not in shown]
+        label = TITLES[kind] + (f" (faster than direct at {', '.join(below)})" if below else "")
         style = "k:" if kind == "floor" else "o-"
-        axes.plot(
-            [r["natoms"] for r in mine], [r["median"] for r in mine], style, label=TITLES[kind]
-        )
+        axes.plot([r["natoms"] for r in shown], [r["median"] for r in shown], style, label=label)
     axes.set(xscale="log", yscale="log", xlabel="atoms", ylabel="added time a call / ms")
     axes.legend()
     axes.grid(visible=True, which="both", alpha=0.2)

@@ -85,5 +85,5 @@ def test_nothing_generated_and_no_machine_in_the_repository():
 def test_the_readmes_figures_are_those_that_were_measured():
     from benchmarks.report import markdown
 
-    measured = json.loads((REPO / "benchmarks" / "results" / "overhead.json").read_text())
+    measured = json.loads((REPO / "benchmarks" / "results" / "benchmark.json").read_text())
     assert markdown(measured) in README
