@@ -30,7 +30,7 @@ def structure(tmp_path):
 
 def test_help_and_version():
     assert "rootstock 0" in run("--version").output
-    for command in ("demo", "run", "install", "list"):
+    for command in ("demo", "run", "install", "list", "serve"):
         done = run(command, "--help")
         assert done.exit_code == 0
         assert "--root" in done.output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import threading
@@ -11,10 +12,12 @@ import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.socketio import SocketIOCalculator
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rootstock import ModelError, ProtocolError
 from rootstock.protocol import messages as m
-from rootstock.protocol.foreign import serve_foreign
+from rootstock.protocol.foreign_guest import ForeignGuest, extras_text
 from rootstock.protocol.frames import Connection
 from rootstock.protocol.units import BOHR, HARTREE
 from rootstock.testing import ScriptedModel
@@ -41,7 +44,8 @@ def test_ases_server_drives_the_worker():
         sock = socket.socket(socket.AF_UNIX)
         sock.connect(f"/tmp/ipi_{name}")
         connection = Connection(sock)
-        served.append(serve_foreign(connection, emt_model(atoms), len(atoms), ALL))
+        guest = ForeignGuest(connection, emt_model(atoms).compute, len(atoms), ALL)
+        served.append((guest.run(), guest.evaluated))
         connection.close()
 
     with SocketIOCalculator(unixsocket=name) as server:
@@ -61,7 +65,7 @@ def test_ases_server_drives_the_worker():
             assert np.allclose(moved.get_forces(), reference.get_forces(), rtol=0, atol=1e-9)
             assert np.allclose(moved.get_stress(), reference.get_stress(), rtol=0, atol=1e-9)
     thread.join(5)
-    assert served == [3]
+    assert served == [(False, 3)]  # ASE closes without EXIT
 
 
 class Server:
@@ -78,7 +82,10 @@ class Server:
 
         def serve() -> None:
             try:
-                serve_foreign(self.connection, self.model, natoms, ["energy", "forces"])
+                guest = ForeignGuest(
+                    self.connection, self.model.compute, natoms, ["energy", "forces"]
+                )
+                guest.run()
             except Exception as error:
                 self.error.append(error)
             self.connection.close()
@@ -153,6 +160,54 @@ def test_batches(server):
     assert m.INTEGER.unpack(server.read(4)) == (2,)
     server.read(3 * 48 + 3 * 72)
     assert server.read(12) == bytes(12)
+
+
+def test_a_second_init_counts_and_an_answer_that_nobody_fetched_does_not(server):
+    for text in (b" batch_size:3 ", b"\0\xff not text at all", b""):
+        server.wire.sendall(server.init(text) + m.STATUS)
+        assert server.read(12) == m.READY
+    server.wire.sendall(server.structure(value=1.0) + server.structure(value=2.0) + m.STATUS)
+    assert server.read(12) == m.HAVEDATA
+    server.wire.sendall(m.GETFORCE + m.EXIT)
+    assert server.read(12) == m.FORCEREADY
+    server.thread.join(5)
+    assert np.allclose(server.model.calls[1]["positions"], 2 * BOHR)
+    assert not server.error
+
+
+@settings(max_examples=50, deadline=None)
+@given(text=st.binary(max_size=300).filter(lambda text: b"batch" not in text))
+def test_any_init_is_taken(text):
+    server = Server()
+    server.wire.sendall(server.init(text) + m.STATUS + m.EXIT)
+    assert server.read(12) == m.READY
+    server.end()
+    assert not server.error
+
+
+def test_extras_are_what_else_is_finite():
+    found = {
+        "energy": 1.0,
+        "forces": np.zeros((2, 3)),
+        "charges": np.array([1.0, -1.0], np.float32),
+        "count": 3,
+        "flag": np.bool_(True),
+        "bad": np.array([np.nan]),
+        "raw": np.zeros(2),
+        "note": "text",
+        "energy_comm": np.array([1.0, 3.0]) * HARTREE,
+        "forces_comm": np.ones((2, 2, 3)) * HARTREE / BOHR,
+        "stress_comm": np.ones((2, 6)) * HARTREE,
+    }
+    text = json.loads(extras_text(found, volume=2.0))
+    assert set(text) == {
+        *("charges", "count", "flag", "committee_pot", "committee_force", "committee_virial")
+    }
+    assert text["charges"] == [1.0, -1.0]
+    assert text["committee_pot"] == [1.0, 3.0]
+    assert np.allclose(text["committee_force"], np.ones((2, 6)))
+    assert np.allclose(text["committee_virial"], np.full((2, 3, 3), -2.0))
+    assert extras_text({"energy": 1.0}, 1.0) == b""
 
 
 @pytest.mark.parametrize(

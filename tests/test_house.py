@@ -26,8 +26,11 @@ ROOMS = [
     ["atoms"],
     ["arguments"],
     ["calculator"],
+    ["serving", "listening"],
+    ["integrations"],
     ["testing"],
     ["cli"],
+    ["__main__"],
 ]
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 

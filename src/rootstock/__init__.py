@@ -32,17 +32,21 @@ if TYPE_CHECKING:
         UnknownNameError,
         WorkerDiedError,
     )
+    from .listening import IPICalculator
     from .root import Root, find_root
+    from .serving import serve
 
 __version__ = "0.3.0"
 
 _HOMES = {
+    "IPICalculator": "listening",
     "RootstockCalculator": "calculator",
     "available": "environments",
     "install": "environments",
     "prepare": "environments",
     "Root": "root",
     "find_root": "root",
+    "serve": "serving",
 }
 
 __all__ = [
@@ -51,6 +55,7 @@ __all__ = [
     "CallTimeoutError",
     "ConfigurationError",
     "EnvironmentFileError",
+    "IPICalculator",
     "ModelError",
     "PeerClosedError",
     "PropertyMissingError",
@@ -68,6 +73,7 @@ __all__ = [
     "find_root",
     "install",
     "prepare",
+    "serve",
 ]
 
 

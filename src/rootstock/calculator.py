@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from .data import Structure, WorkerReport
+    from .launch import Recipe
     from .progress import Progress
 
 __all__ = ["RootstockCalculator"]
@@ -154,6 +155,11 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
     def implemented_properties(self) -> list[str]:
         """The model's own list of properties; starts the worker if need be."""
         return list(self.report.implemented_properties)
+
+    @property
+    def recipe(self) -> Recipe:
+        """What its workers are started with; frozen, and can be pickled."""
+        return self._session.recipe
 
     @property
     def log(self) -> str:

@@ -89,6 +89,28 @@ class Misbehaving(Null):
         act(atoms.info.get("do", ""))
         super().calculate(atoms, properties, system_changes)
         self.results["energy"] = float(atoms.positions.sum())
+        if atoms.info.get("do") == "nan":
+            self.results["forces"] = np.full((len(atoms), 3), np.nan)
+
+
+class Committee(Calculator):
+    """Three springs; results named as MACE names them."""
+
+    implemented_properties = ["energy", "forces", "stress", "energy_comm", "forces_comm"]
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        moved = atoms.positions - atoms.positions.mean(axis=0)
+        factors = np.array([0.9, 1.0, 1.1])
+        energies = factors * (moved**2).sum() / 2
+        forces = -factors[:, None, None] * moved
+        self.results = {
+            "energy": energies.mean(),
+            "forces": forces.mean(axis=0),
+            "stress": np.zeros(6),
+            "energy_comm": energies,
+            "forces_comm": forces,
+            "stress_comm": np.zeros((3, 6)),
+        }
 
 
 def act(what):
@@ -145,6 +167,12 @@ def setup(model, device, **options):
         return Reference()
     if model == "misbehaving":
         return Misbehaving()
+    if model == "emt":
+        from ase.calculators.emt import EMT
+
+        return EMT()
+    if model == "committee":
+        return Committee()
     if model == "none":
         return None
     if model == "number":

@@ -8,6 +8,7 @@ from .demo import demo
 from .install import install
 from .listing import listing
 from .run import run
+from .serve import serve
 
 __all__ = ["app", "main"]
 
@@ -21,6 +22,7 @@ app.command()(demo)
 app.command()(run)
 app.command()(install)
 app.command("list")(listing)
+app.command()(serve)
 
 
 def _version(value: bool) -> None:

@@ -1,0 +1,5 @@
+"""``python -m rootstock``: the program."""
+
+from .cli import main
+
+main()

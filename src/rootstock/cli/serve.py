@@ -1,0 +1,140 @@
+"""``rootstock serve MODEL``: the model for a program that drives by i-PI's protocol."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+
+import typer
+
+from .edge import ClusterOption, JsonOption, RootOption, edge
+from .run import read_structure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..serving import Client
+
+__all__ = ["serve"]
+
+#: Seconds between two lines where nobody looks at a terminal, unless a state changes.
+_PAUSE = 30.0
+
+
+def serve(  # noqa: PLR0913, PLR0917  options, which nobody passes by place
+    model: str = typer.Argument(help="Model string, such as chgnet or mace-medium."),
+    structure: Path = typer.Option(
+        ..., "--structure", help="Species, in the driver's order: any file that ASE reads."
+    ),
+    socket: Optional[Path] = typer.Option(None, help="Path of the driver's Unix socket."),
+    unix: Optional[str] = typer.Option(None, help="Name of it: /tmp/ipi_NAME."),
+    host: Optional[str] = typer.Option(None, help="The driver's host; by default this one."),
+    port: Optional[int] = typer.Option(None, help="The driver's TCP port."),
+    count: int = typer.Option(1, help="Number of workers, each a client of its own."),
+    wait: Optional[float] = typer.Option(None, help="Seconds to wait for the driver."),
+    reconnect: bool = typer.Option(False, help="Wait for the driver again when it ends."),
+    extras: bool = typer.Option(True, help="Send what the model gives beyond the forces."),
+    device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1, ..."),
+    threads: Optional[int] = typer.Option(None, help="CPU threads of each worker."),
+    root: Optional[Path] = RootOption,
+    cluster: Optional[str] = ClusterOption,
+    as_json: bool = JsonOption,
+) -> None:
+    """Let i-PI, ASE's SocketIOCalculator or another i-PI server drive a model.
+
+    Waits for a server that is not up yet; ends when the server does, or by Ctrl-C.
+    """
+    with edge():
+        from ..calculator import RootstockCalculator
+        from ..serving import serve as serve_model
+
+        atoms = read_structure(structure)
+        calc = RootstockCalculator(
+            model, root=root, cluster=cluster, device=device, threads=threads
+        )
+        signal.signal(signal.SIGTERM, _interrupt)
+        with _watching(as_json) as watch:
+            try:
+                clients = serve_model(
+                    calc,
+                    atoms,
+                    socket=socket,
+                    unix=unix,
+                    host=host,
+                    port=port,
+                    count=count,
+                    wait=wait,
+                    reconnect=reconnect,
+                    extras=extras,
+                    watch=watch,
+                )
+            except KeyboardInterrupt:
+                raise typer.Exit(_INTERRUPTED) from None
+            watch(clients)
+
+
+_INTERRUPTED = 130
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    del number, frame
+    raise KeyboardInterrupt
+
+
+def _watching(as_json: bool) -> Any:
+    if as_json or not sys.stdout.isatty():
+        return _Lines(as_json)
+    return _Screen()
+
+
+class _Lines:
+    """A line when a state changes, and now and then."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
+        self._states: tuple[str, ...] = ()
+        self._last = 0.0
+
+    def __enter__(self) -> Callable[[tuple[Client, ...]], None]:
+        return self._show
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Nothing stays open."""
+
+    def _show(self, clients: tuple[Client, ...]) -> None:
+        states = tuple(client.state for client in clients)
+        if states == self._states and time.monotonic() - self._last < _PAUSE:
+            return
+        self._states, self._last = states, time.monotonic()
+        if self._as_json:
+            typer.echo(json.dumps({"clients": [dataclasses.asdict(c) for c in clients]}))
+        else:
+            for client in clients:
+                typer.echo(_line(client))
+        sys.stdout.flush()
+
+
+class _Screen:
+    """Lines of a terminal that are kept up to date."""
+
+    def __init__(self) -> None:
+        from rich.live import Live
+
+        self._live = Live(refresh_per_second=4)
+
+    def __enter__(self) -> Callable[[tuple[Client, ...]], None]:
+        self._live.start()
+        return lambda clients: self._live.update("\n".join(map(_line, clients)))
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._live.stop()
+
+
+def _line(client: Client) -> str:
+    rate = f", {client.steps_per_second:.1f} steps/s" if client.state == "connected" else ""
+    return f"worker {client.number}: {client.state}, {client.steps} steps{rate}"

@@ -1,0 +1,133 @@
+"""ASE's own registries: the calculator by its name, and i-PI's structure files as a format.
+
+ASE has no entry point for calculators. It does load those of file formats (``ase.ioformats``) when
+``ase.io`` is imported, so the one for ``format="ipi"`` leads here, and here the name ``rootstock``
+is registered on the way: for :func:`ase.calculators.calculator.get_calculator_class` and for
+``ase run rootstock``. Loading this costs nothing; the calculator is imported when one is made.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase.calculators.calculator import external_calculators, register_calculator_class
+from ase.utils.plugins import ExternalIOFormat
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import TextIO
+
+    from ase import Atoms
+
+    from ..calculator import RootstockCalculator
+
+__all__ = ["IPI_FORMAT", "make_calculator", "read_ipi", "write_ipi"]
+
+#: What the entry point names.
+IPI_FORMAT = ExternalIOFormat(
+    desc="i-PI XYZ file (cell in the comment)",
+    code="+F",
+    module="rootstock.integrations.ase",
+    magic_regex=rb"\s*\d+\s*\n#[^\n]*\bCELL[({\[](abcABC|H|GENH)[)}\]]:",
+)
+_CELL = re.compile(r"CELL[({\[](abcABC|H|GENH)[)}\]]:\s*((?:[-+0-9.Ee]+\s*){6,9})")
+_UNIT = re.compile(r"(positions|cell)\{(\w+)\}")
+#: Å per unit; i-PI's own default is atomic units.
+_LENGTHS = {"angstrom": 1.0, "atomic_unit": 0.5291772105638411}
+
+
+def make_calculator(**kwargs: Any) -> RootstockCalculator:
+    """Return a :class:`rootstock.RootstockCalculator`: what ASE finds under ``"rootstock"``."""
+    from ..calculator import RootstockCalculator
+
+    return RootstockCalculator(**kwargs)
+
+
+#: ``ase run`` passes a label to calculators that don't say they have none.
+make_calculator.nolabel = True  # type: ignore[attr-defined]
+
+if "rootstock" not in external_calculators:
+    register_calculator_class("rootstock", make_calculator)
+
+
+def write_ipi(fd: TextIO, images: Iterable[Atoms]) -> None:
+    """Write structures as i-PI reads them: ``ase.io.write(file, atoms, format="ipi")``.
+
+    Units are Å and named in the file. i-PI wants a cell whose first vector is along x and whose
+    second is in the xy plane, and it knows periodic boundaries alone.
+
+    Raises
+    ------
+    ValueError
+        A lattice vector is missing, or the cell is turned another way.
+    """
+    for atoms in images:
+        cell = atoms.cell.array
+        if atoms.cell.rank < 3:  # noqa: PLR2004  dimensions
+            msg = "i-PI needs a cell with three vectors: atoms.center(vacuum=...) makes one"
+            raise ValueError(msg)
+        if np.abs(cell[np.triu_indices(3, 1)]).max() > 1e-8 * np.abs(cell).max():
+            msg = (
+                "i-PI wants a along x and b in the xy plane: "
+                "atoms.set_cell(atoms.cell.standard_form()[0], scale_atoms=True) turns it"
+            )
+            raise ValueError(msg)
+        shown = " ".join(f"{number:.15g}" for number in cell.T.ravel())
+        fd.write(f"{len(atoms)}\n# CELL(H): {shown} positions{{angstrom}} cell{{angstrom}}\n")
+        for symbol, position in zip(atoms.get_chemical_symbols(), atoms.positions):
+            x, y, z = position
+            fd.write(f"{symbol:>3} {x:.15g} {y:.15g} {z:.15g}\n")
+
+
+def read_ipi(fd: TextIO, index: Any) -> Iterator[Atoms]:
+    """Read structures that i-PI wrote: ``ase.io.read(file, index=":", format="ipi")``.
+
+    Raises
+    ------
+    ValueError
+        The file is no such file.
+    """
+    frames = list(_frames(fd))
+    yield from frames[index] if isinstance(index, slice) else [frames[index]]
+
+
+def _frames(fd: TextIO) -> Iterator[Atoms]:
+    from ase import Atoms
+
+    for line in fd:
+        if not line.strip():
+            continue
+        comment = next(fd)
+        rows = [next(fd).split() for _ in range(int(line))]
+        units = dict(_UNIT.findall(comment))
+        scale = {what: _length(units.get(what, "atomic_unit")) for what in ("positions", "cell")}
+        positions = np.array([row[1:4] for row in rows], float) * scale["positions"]
+        cell = _cell(comment)
+        yield Atoms(
+            [row[0] for row in rows],
+            positions,
+            cell=None if cell is None else _scaled(cell, scale["cell"]),
+            pbc=cell is not None,
+        )
+
+
+def _length(unit: str) -> float:
+    if unit not in _LENGTHS:
+        msg = f"lengths in {unit!r}: known are {', '.join(_LENGTHS)}"
+        raise ValueError(msg)
+    return _LENGTHS[unit]
+
+
+def _cell(comment: str) -> Any:
+    """Return a cell as ASE takes it: rows, or three lengths and three angles."""
+    found = _CELL.search(comment)
+    if found is None:
+        return None
+    kind, numbers = found[1], np.array(found[2].split(), float)
+    return numbers[:6] if kind == "abcABC" else numbers[:9].reshape(3, 3).T
+
+
+def _scaled(cell: np.ndarray, scale: float) -> np.ndarray:
+    return np.concatenate([cell[:3] * scale, cell[3:]]) if cell.ndim == 1 else cell * scale

