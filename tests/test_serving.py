@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -353,7 +354,7 @@ def test_no_server_in_time(make, tmp_path):
         serve(make("probe-null"), copper(1)[:0], socket=tmp_path / "none")
 
 
-def command(root, structure, *options, **popen):
+def command(root, structure, *options):
     words = [sys.executable, "-m", "rootstock", "serve", "probe-null", "--root", root]
     words += ["--structure", structure, "--device", "cpu", *options]
     return subprocess.Popen(
@@ -361,14 +362,13 @@ def command(root, structure, *options, **popen):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        **popen,
+        # a shell lets what it runs in the background ignore SIGINT, this test suite perhaps
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_the_command_and_its_end(probe_root, tmp_path, name):
-    import signal
-
     path, structure = tmp_path / "socket", tmp_path / "cu.xyz"
     atoms = copper(1)
     atoms.write(structure)

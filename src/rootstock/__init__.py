@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         StartupError,
         StructureError,
         UnknownNameError,
+        WeightsError,
         WorkerDiedError,
     )
     from .listening import IPICalculator
@@ -68,6 +69,7 @@ __all__ = [
     "StartupError",
     "StructureError",
     "UnknownNameError",
+    "WeightsError",
     "WorkerDiedError",
     "available",
     "find_root",

@@ -39,14 +39,16 @@ def make_recipe(  # noqa: PLR0913  one for each argument of the calculator
     timeout: Optional[float],
     startup_timeout: Optional[float],
     progress: Optional[Progress],
+    check_weights: bool = True,
 ) -> Recipe:
     """Check everything that can be checked without starting anything.
 
-    Parameters are those of :class:`rootstock.RootstockCalculator`.
+    Parameters are those of :class:`rootstock.RootstockCalculator`, and `check_weights`: whether
+    weights that were fetched have to be what they were.
 
     Raises
     ------
-    ConfigurationError, UnknownNameError, EnvironmentFileError
+    ConfigurationError, UnknownNameError, EnvironmentFileError, WeightsError
         See there.
     """
     if environment is not None:
@@ -60,6 +62,11 @@ def make_recipe(  # noqa: PLR0913  one for each argument of the calculator
             raise ConfigurationError(msg)
         spec, file = environments.resolve(model, folder)
         argument = spec.argument
+    offline = (
+        folder is not None
+        and check_weights
+        and environments.require_weights(folder, file.name, argument)
+    )
     return Recipe(
         text=model or file.name,
         file=file,
@@ -71,11 +78,14 @@ def make_recipe(  # noqa: PLR0913  one for each argument of the calculator
         timeout=_checked_seconds("timeout", timeout),
         startup_timeout=_checked_seconds("startup_timeout", startup_timeout),
         progress=progress,
+        offline=offline,
     )
 
 
 #: What the calculator takes, which is what a recipe is made of.
-_KEYWORDS = tuple(inspect.signature(make_recipe).parameters)
+_KEYWORDS = tuple(
+    name for name in inspect.signature(make_recipe).parameters if name != "check_weights"
+)
 
 
 def refuse_keywords(unknown: Mapping[str, Any]) -> NoReturn:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Optional, Union
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes, compare_atoms
 
-from . import __version__
+from . import __version__, environments
 from .arguments import make_recipe, refuse_keywords
 from .atoms import rebuild, take
 from .errors import ConfigurationError, PropertyMissingError, StructureError
@@ -69,6 +69,8 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         A model or cluster that nobody knows.
     EnvironmentFileError
         The model's environment file is missing or broken.
+    WeightsError
+        Weights that were fetched are missing or changed.
 
     Notes
     -----
@@ -169,18 +171,21 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
     @property
     def provenance(self) -> dict[str, Any]:
         """Which model, environment, device and versions stand behind the results; JSON-able."""
-        report, session = self.report, self._session
-        environment = session.environment
+        report, recipe = self.report, self.recipe
+        environment = self._session.environment
         return {
             "rootstock": __version__,
-            "model": session.recipe.text,
-            "environment": session.recipe.file.name,
+            "model": recipe.text,
+            "environment": recipe.file.name,
             "environment_key": "" if environment is None else environment.key,
             "calculator": report.calculator,
             "device": report.device,
-            "threads": session.recipe.threads,
+            "threads": recipe.threads,
             "python": report.python,
             "packages": dict(report.packages),
+            "weights": environments.weights_provenance(
+                recipe.root, recipe.file.name, recipe.argument
+            ),
         }
 
     # --- ASE ------------------------------------------------------------------------------------

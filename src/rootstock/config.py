@@ -14,6 +14,7 @@ A site puts the same into ``rootstock/config.toml`` below a folder of ``XDG_CONF
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from dataclasses import dataclass, field
@@ -32,7 +33,7 @@ else:
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["Config", "default_root", "read_config"]
+__all__ = ["Config", "default_overlay", "default_root", "private_cache", "read_config"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,21 @@ class Config:
 def default_root() -> Path:
     """Return the per-user root that is used when nothing else is said."""
     return platformdirs.user_data_path("rootstock", appauthor=False)
+
+
+def default_overlay(root: Path) -> Path:
+    """Return where a user's own layer over a root that they can only read is."""
+    named = os.environ.get("ROOTSTOCK_OVERLAY")
+    if named:
+        return Path(os.path.abspath(os.path.expanduser(named)))
+    digest = hashlib.sha256(os.fsencode(root)).hexdigest()[:12]
+    folder = platformdirs.user_data_path("rootstock-overlays", appauthor=False)
+    return folder / f"{root.name}-{digest}"
+
+
+def private_cache() -> Path:
+    """Return where compiled kernels and other things go that are never shared."""
+    return platformdirs.user_cache_path("rootstock", appauthor=False)
 
 
 def read_config() -> Config:

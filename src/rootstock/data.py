@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
+    "BuildOptions",
     "BuiltEnvironment",
     "EnvironmentFile",
     "ModelSpec",
@@ -117,7 +118,9 @@ class EnvironmentFile:
     models : mapping of str to str
         The literal ``MODELS``: argument to one-line description.
     origin : str
-        ``"root"``, ``"catalogue"`` or ``"file"``.
+        ``"overlay"``, ``"root"``, ``"catalogue"`` or ``"file"``.
+    summary : str
+        First line of its docstring.
     """
 
     name: str
@@ -125,6 +128,7 @@ class EnvironmentFile:
     metadata: Mapping[str, Any]
     models: Mapping[str, str] = field(default_factory=dict)
     origin: str = "root"
+    summary: str = ""
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -132,10 +136,46 @@ class EnvironmentFile:
         table: Mapping[str, Any] = self.metadata.get("tool", {}).get("rootstock", {})
         return table
 
+    def licence(self, model: str = "") -> str:
+        """Return the licence of a model's weights, as the file states it; may be empty."""
+        special = self.settings.get("licences", {})
+        return str(special.get(model, self.settings.get("licence", "")))
+
     @property
     def requires_python(self) -> str:
         """The ``requires-python`` specifier, or the oldest Python that a worker runs on."""
         return str(self.metadata.get("requires-python", ">=3.9"))
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """How to lock and build, beyond what the environment file says.
+
+    Attributes
+    ----------
+    python : str or None
+        A version or an interpreter; by default the newest one for which there are wheels.
+    torch_backend : str or None
+        uv's name of a PyTorch build: ``"cpu"``, ``"cu128"``, ``"auto"``, ...
+    system_site_packages : bool or None
+        Lay the environment over what `python` has installed; None as the file says.
+    find_links : tuple of str
+        Folders with wheels.
+    offline : bool
+        Use no network.
+    upgrade : bool
+        Resolve anew instead of following the lock.
+    force : bool
+        Build even if what is there fits.
+    """
+
+    python: Optional[str] = None
+    torch_backend: Optional[str] = None
+    system_site_packages: Optional[bool] = None
+    find_links: tuple[str, ...] = ()
+    offline: bool = False
+    upgrade: bool = False
+    force: bool = False
 
 
 @dataclass(frozen=True)
@@ -175,6 +215,8 @@ class WorkerReport:
         Versions of the environment's declared dependencies, NumPy and ASE.
     pid : int
         Process id of the worker.
+    opened : tuple of str
+        Files that loading the model opened, if the worker was told to watch.
     """
 
     implemented_properties: tuple[str, ...]
@@ -183,3 +225,4 @@ class WorkerReport:
     python: str
     packages: Mapping[str, str]
     pid: Optional[int] = None
+    opened: tuple[str, ...] = ()

@@ -8,6 +8,7 @@
     ├── EnvironmentFileError                 an environment file is missing, unreadable or broken
     ├── BuildError                           uv could not lock or build; carries uv's own words
     ├── RootError (OSError)                  the root can't be written, or its disk is full
+    ├── WeightsError (OSError)               weights that were fetched are missing or changed
     ├── StructureError (InputError)          the Atoms can't be computed: none, NaN, wrong shape
     ├── StartupError (CalculatorSetupError)  the worker did not come up
     │   └── SetupError                       setup() raised, or returned no calculator
@@ -54,6 +55,7 @@ __all__ = [
     "StartupError",
     "StructureError",
     "UnknownNameError",
+    "WeightsError",
     "WorkerDiedError",
 ]
 
@@ -103,6 +105,10 @@ class BuildError(RootstockError):
 
 class RootError(RootstockError, OSError):
     """The root can't be read or written."""
+
+
+class WeightsError(RootstockError, OSError):
+    """Weights that were fetched are missing or changed; names the file and the command."""
 
 
 class StructureError(RootstockError, InputError, ValueError):  # type: ignore[misc]  # ASE has no types

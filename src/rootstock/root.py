@@ -8,6 +8,10 @@
                       chgnet/current -> <key>
       cache/          huggingface/, mace/, ...                 weights (XDG_CACHE_HOME)
       home/           what insists on $HOME
+      records/        weights/, verified/                      what was fetched and verified
+
+A root that the user can only read has an *overlay*: a folder of the user's own with the same layout
+that comes before it. What the user builds, fetches and what libraries write at run time goes there.
 """
 
 from __future__ import annotations
@@ -16,20 +20,21 @@ import contextlib
 import errno
 import hashlib
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional, Union
 
 from .clusters import cluster_root
-from .config import default_root, read_config
+from .config import default_overlay, default_root, read_config
 from .errors import ConfigurationError, RootError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from .data import EnvironmentFile
 
-__all__ = ["Root", "find_root", "writing"]
+__all__ = ["Root", "find_root", "maintaining", "writing"]
 
 _FILE_SUFFIX = "_env.py"
 
@@ -42,9 +47,22 @@ class Root:
     ----------
     path : Path
         Absolute.
+    overlay : Path or None
+        The user's own layer, if they can't write here.
     """
 
     path: Path
+    overlay: Optional[Path] = None
+
+    @property
+    def own(self) -> Root:
+        """The layer that is written to."""
+        return self if self.overlay is None else Root(self.overlay)
+
+    @property
+    def layers(self) -> tuple[Root, ...]:
+        """The layers from the top down: what is found first counts."""
+        return (self,) if self.overlay is None else (Root(self.overlay), Root(self.path))
 
     @property
     def environments(self) -> Path:
@@ -64,11 +82,29 @@ class Root:
     @property
     def work(self) -> Path:
         """Working directory of workers: fixed, and never the caller's."""
-        return self.home if self.home.is_dir() else Path("/")
+        return self.own.home if self.own.home.is_dir() else Path("/")
 
-    def files(self) -> dict[str, Path]:
-        """Return the environment files in the root, by name. Reads names alone."""
-        return environment_files(self.environments)
+    @property
+    def records(self) -> Path:
+        """What was fetched, and what was verified where."""
+        return self.path / "records"
+
+    @property
+    def is_group_shared(self) -> bool:
+        """Whether a group maintains it: its folders hand their group down (the setgid bit)."""
+        try:
+            return bool(self.environments.stat().st_mode & stat.S_ISGID)
+        except OSError:
+            return False
+
+    def files(self) -> dict[str, tuple[Path, str]]:
+        """Return path and origin of the environment files by name. Reads names alone."""
+        found = {}
+        for layer in reversed(self.layers):
+            origin = "root" if layer.path == self.path else "overlay"
+            for name, path in environment_files(layer.environments).items():
+                found[name] = (path, origin)
+        return found
 
     def generations(self, file: EnvironmentFile) -> Path:
         """Return the folder with the built environments of a file."""
@@ -98,43 +134,21 @@ class Root:
         return {str(folder.relative_to(self.path)): _size(folder) for folder in sorted(folders)}
 
     def create(self) -> None:
-        """Make the folders.
+        """Make the folders of the layer that is written to.
 
         Raises
         ------
         RootError
             They can't be made or written; says what to do.
         """
+        if self.overlay is not None:
+            self.own.create()
+            return
         with writing(self.path):
             for folder in (self.environments, self.path / "envs", self.cache, self.home):
                 folder.mkdir(parents=True, exist_ok=True)
             if not os.access(self.path / "envs", os.W_OK | os.X_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-
-    def cache_variables(self, caller: Mapping[str, str]) -> dict[str, str]:
-        """Return the variables that make weights land in the root and stay there.
-
-        The caller's Hugging Face token is still found: tokens are the user's, caches the root's.
-
-        Parameters
-        ----------
-        caller : mapping
-            The caller's own environment variables.
-        """
-        found = {
-            "HOME": str(self.home),
-            "XDG_CACHE_HOME": str(self.cache),
-            "XDG_DATA_HOME": str(self.home / ".local" / "share"),
-            "XDG_CONFIG_HOME": str(self.home / ".config"),
-            "HF_HOME": str(self.cache / "huggingface"),
-            "MPLCONFIGDIR": str(self.home / ".config" / "matplotlib"),
-        }
-        if "HF_TOKEN" not in caller and "HF_TOKEN_PATH" not in caller:
-            theirs = caller.get("HF_HOME") or os.path.expanduser("~/.cache/huggingface")
-            token = Path(theirs, "token")
-            if token.is_file():
-                found["HF_TOKEN_PATH"] = str(token)
-        return found
 
 
 def _size(path: Path) -> int:
@@ -197,7 +211,17 @@ def find_root(
 
 
 def _at(path: Path) -> Root:
-    return Root(Path(os.path.abspath(path.expanduser())))
+    path = Path(os.path.abspath(path.expanduser()))
+    return Root(path, default_overlay(path) if _is_read_only(path) else None)
+
+
+def _is_read_only(path: Path) -> bool:
+    """Tell if there is a root that this user can read and not write."""
+    folder = path / "environments"
+    try:
+        return folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK)
+    except OSError:
+        return False
 
 
 _ADVICE = {
@@ -209,6 +233,19 @@ _ADVICE = {
     errno.ENOTDIR: "a part of the path is a file",
     errno.EEXIST: "there is a file of that name",
 }
+
+
+@contextlib.contextmanager
+def maintaining(root: Root) -> Iterator[None]:
+    """Let what is made in a root that a group maintains be writable for the group."""
+    if not root.own.is_group_shared:
+        yield
+        return
+    before = os.umask(0o002)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 @contextlib.contextmanager

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from .demo import demo
+from .fetch import fetch
+from .gc import gc
+from .history import history, rollback
+from .init import init
 from .install import install
 from .listing import listing
+from .lock import lock
+from .new import new
+from .pack import pack, unpack
 from .run import run
 from .serve import serve
+from .show import show_environment
+from .status import doctor, status
+from .uninstall import uninstall
+from .verify import verify
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["app", "main"]
 
@@ -18,11 +34,29 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-app.command()(demo)
-app.command()(run)
-app.command()(install)
-app.command("list")(listing)
-app.command()(serve)
+_PANELS: dict[str, list[tuple[str, Callable[..., None]]]] = {
+    "Use models": [("demo", demo), ("run", run), ("serve", serve), ("list", listing)],
+    "Look after environments and weights": [
+        ("init", init),
+        ("install", install),
+        ("uninstall", uninstall),
+        ("status", status),
+        ("fetch", fetch),
+        ("verify", verify),
+        ("history", history),
+        ("rollback", rollback),
+        ("show", show_environment),
+        ("lock", lock),
+        ("new", new),
+        ("pack", pack),
+        ("unpack", unpack),
+        ("gc", gc),
+        ("doctor", doctor),
+    ],
+}
+for panel, commands in _PANELS.items():
+    for name, command in commands:
+        app.command(name, rich_help_panel=panel)(command)
 
 
 def _version(value: bool) -> None:

@@ -21,14 +21,27 @@ from ..errors import (
     RootError,
     RootstockError,
     StartupError,
+    WeightsError,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rich.console import RenderableType
+    from rich.table import Table
 
-__all__ = ["ClusterOption", "JsonOption", "Result", "RootOption", "edge", "show"]
+__all__ = [
+    "UNWELL",
+    "ClusterOption",
+    "JsonOption",
+    "Result",
+    "RootOption",
+    "complete_models",
+    "complete_names",
+    "edge",
+    "show",
+    "table",
+]
 
 #: First match wins; what is in none of these ends with 1.
 _EXIT_CODES: list[tuple[type[RootstockError], int]] = [
@@ -38,11 +51,56 @@ _EXIT_CODES: list[tuple[type[RootstockError], int]] = [
     (RootError, 5),
     (StartupError, 6),
     (CalculationError, 7),
+    (WeightsError, 8),
 ]
+#: Something was looked at and is not well: ``verify``, ``status --check``, ``doctor``.
+UNWELL = 9
+
+#: As a shell has it for SIGINT.
+_INTERRUPTED = 130
 
 RootOption = typer.Option(None, "--root", help="Root folder.", show_default=False)
 ClusterOption = typer.Option(None, "--cluster", help="Name of a cluster.", show_default=False)
 JsonOption = typer.Option(False, "--json", help="Print JSON.")
+
+
+def complete_names(incomplete: str) -> list[str]:
+    """Return names of environments that begin so; for the shell's completion."""
+    return sorted(name for name in _offered() if name.startswith(incomplete))
+
+
+def complete_models(incomplete: str) -> list[str]:
+    """Return model strings that begin so; for the shell's completion."""
+    strings = {
+        f"{name}-{model}".removesuffix("-")
+        for name, models in _offered().items()
+        for model in models
+    }
+    return sorted(text for text in strings if text.startswith(incomplete))
+
+
+def _offered() -> dict[str, list[str]]:
+    from ..environments import available
+    from ..root import find_root
+
+    with contextlib.suppress(RootstockError):  # a shell that completes says nothing
+        return {
+            entry.name: list(entry.file.models) if entry.file else []
+            for entry in available(find_root())
+        }
+    return {}
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """Return a table for a terminal."""
+    from rich.table import Table
+
+    made = Table(title=title, title_justify="left")
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    for row in rows:
+        made.add_row(*map(escape, row))
+    return made
 
 
 class Result(Protocol):
@@ -98,6 +156,9 @@ def edge() -> Iterator[None]:
         warnings.showwarning = show_warning
         try:
             yield
+        except KeyboardInterrupt:
+            console.print("interrupted", highlight=False)
+            raise typer.Exit(_INTERRUPTED) from None
         except RootstockError as error:
             if error.__cause__ is not None and not isinstance(error, (BuildError, RootError)):
                 remote = str(error.__cause__).strip()

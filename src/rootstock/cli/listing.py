@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
+import typer
+
 from .edge import ClusterOption, JsonOption, RootOption, edge, show
 
 if TYPE_CHECKING:
@@ -23,11 +25,13 @@ class Entry:
     name : str
         As in model strings.
     origin : str
-        ``"root"`` or ``"catalogue"``.
+        ``"overlay"``, ``"root"`` or ``"catalogue"``.
     built : bool
         Ready to run.
     models : dict of str to str
         Model string to description.
+    licences : dict of str to str
+        Of the weights, by model string.
     problem : str
         Why it can't be used; empty if it can.
     """
@@ -36,6 +40,7 @@ class Entry:
     origin: str
     built: bool
     models: dict[str, str]
+    licences: dict[str, str]
     problem: str
 
 
@@ -49,27 +54,36 @@ class Listing:
         Of which root.
     environments : tuple of Entry
         Sorted by name.
+    sizes : dict of str to int
+        Bytes of each cache and environment, if they were asked for.
     """
 
     root: str
     environments: tuple[Entry, ...]
+    sizes: dict[str, int]
 
     def renderable(self) -> Table:
         """Return a table with a row for each model."""
         from rich.table import Table
 
         table = Table(title=self.root, title_justify="left")
-        for column in ("environment", "from", "built", "model string", "what it is"):
+        for column in ("environment", "from", "built", "model string", "what it is", "licence"):
             table.add_column(column)
         for entry in self.environments:
             rows = list(entry.models.items()) or [(entry.name, entry.problem)]
             for number, (model, text) in enumerate(rows):
                 first = (entry.name, entry.origin, "yes" if entry.built else "no")
-                table.add_row(*(first if number == 0 else ("", "", "")), model, text)
+                licence = entry.licences.get(model, "")
+                table.add_row(*(first if number == 0 else ("", "", "")), model, text, licence)
+        if self.sizes:
+            table.caption = "; ".join(
+                f"{n}: {size / 2**20:,.0f} MiB" for n, size in self.sizes.items()
+            )
         return table
 
 
 def listing(
+    sizes: bool = typer.Option(False, help="Also sizes on disk: minutes on a large root."),
     root: Optional[Path] = RootOption,
     cluster: Optional[str] = ClusterOption,
     as_json: bool = JsonOption,
@@ -82,14 +96,18 @@ def listing(
         place = find_root(root, cluster)
         entries = []
         for found in available(place):
-            models = {} if found.file is None else found.file.models
+            file = found.file
+            models = {} if file is None else file.models
+            strings = {m: f"{found.name}-{m}".removesuffix("-") for m in models}
             entries.append(
                 Entry(
                     found.name,
                     found.origin,
-                    found.file is not None and is_ready(found.file, place),
-                    {f"{found.name}-{m}".removesuffix("-"): text for m, text in models.items()},
+                    file is not None and is_ready(file, place),
+                    {strings[m]: text for m, text in models.items()},
+                    {} if file is None else {strings[m]: file.licence(m) for m in models},
                     found.problem,
                 )
             )
-        show(Listing(str(place.path), tuple(entries)), as_json)
+        usage = place.own.usage() if sizes else {}
+        show(Listing(str(place.path), tuple(entries), usage), as_json)

@@ -59,26 +59,20 @@ def serve(  # noqa: PLR0913, PLR0917  options, which nobody passes by place
         )
         signal.signal(signal.SIGTERM, _interrupt)
         with _watching(as_json) as watch:
-            try:
-                clients = serve_model(
-                    calc,
-                    atoms,
-                    socket=socket,
-                    unix=unix,
-                    host=host,
-                    port=port,
-                    count=count,
-                    wait=wait,
-                    reconnect=reconnect,
-                    extras=extras,
-                    watch=watch,
-                )
-            except KeyboardInterrupt:
-                raise typer.Exit(_INTERRUPTED) from None
+            clients = serve_model(
+                calc,
+                atoms,
+                socket=socket,
+                unix=unix,
+                host=host,
+                port=port,
+                count=count,
+                wait=wait,
+                reconnect=reconnect,
+                extras=extras,
+                watch=watch,
+            )
             watch(clients)
-
-
-_INTERRUPTED = 130
 
 
 def _interrupt(number: int, frame: Any) -> None:

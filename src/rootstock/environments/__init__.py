@@ -10,34 +10,73 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .build import install, is_ready, prepare
+    from .build import find_built, install, is_ready, prepare, relock
     from .header import declared_packages, read_environment_file
     from .model_strings import available, local_path, read_by_name, resolve, resolve_file
+    from .packing import pack, unpack
+    from .upkeep import (
+        add_files,
+        collect,
+        history,
+        init_root,
+        plan_collection,
+        rollback,
+        uninstall,
+    )
+    from .weights import expose_weights, require_weights, weights_provenance
 
 _HOMES = {
+    "add_files": "upkeep",
     "available": "model_strings",
+    "collect": "upkeep",
     "declared_packages": "header",
+    "find_built": "build",
+    "history": "upkeep",
+    "expose_weights": "weights",
+    "init_root": "upkeep",
     "install": "build",
     "is_ready": "build",
     "local_path": "model_strings",
+    "pack": "packing",
+    "plan_collection": "upkeep",
     "prepare": "build",
     "read_by_name": "model_strings",
     "read_environment_file": "header",
+    "relock": "build",
+    "require_weights": "weights",
     "resolve": "model_strings",
     "resolve_file": "model_strings",
+    "rollback": "upkeep",
+    "uninstall": "upkeep",
+    "unpack": "packing",
+    "weights_provenance": "weights",
 }
 
 __all__ = [
+    "add_files",
     "available",
+    "collect",
     "declared_packages",
+    "expose_weights",
+    "find_built",
+    "history",
+    "init_root",
     "install",
     "is_ready",
     "local_path",
+    "pack",
+    "plan_collection",
     "prepare",
     "read_by_name",
     "read_environment_file",
+    "relock",
+    "require_weights",
     "resolve",
     "resolve_file",
+    "rollback",
+    "uninstall",
+    "unpack",
+    "weights_provenance",
 ]
 
 

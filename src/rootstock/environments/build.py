@@ -8,26 +8,39 @@ import datetime as dt
 import getpass
 import hashlib
 import json
+import secrets
 import shutil
 import socket
+import sysconfig
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
-from ..data import BuiltEnvironment
+from ..data import BuildOptions, BuiltEnvironment
 from ..errors import BuildError
 from ..progress import Progress, default_progress
-from ..root import writing
+from ..root import maintaining, writing
 from . import generations as g
 from .header import read_environment_file
-from .lock import Lock, make_lock, metadata_digest, read_lock, write_project
-from .uv import Uv
+from .lock import (
+    Change,
+    Lock,
+    changes,
+    make_lock,
+    metadata_digest,
+    read_lock,
+    write_project,
+)
+from .site import check_requirements
+from .uv import Uv, uv_flags
 
 if TYPE_CHECKING:
     from ..data import EnvironmentFile
     from ..root import Root
 
-__all__ = ["install", "is_ready", "prepare"]
+__all__ = ["find_built", "fits", "install", "is_ready", "prepare", "relock"]
+
+_PLAIN = BuildOptions()
 
 #: What would make ``uv pip sync`` refuse a lock or change what it says: the lock was made with it.
 _LOCKED_IN = ("UV_CONSTRAINT", "UV_OVERRIDE", "UV_BUILD_CONSTRAINT", "UV_TORCH_BACKEND")
@@ -56,27 +69,42 @@ def prepare(
     """
     if root is None:
         return _script_environment(file, progress or default_progress())
-    ready = _ready(file, root)
-    return ready if ready is not None else install(file, root, progress or default_progress())
+    ready = find_built(file, root)
+    return ready if ready is not None else install(file, root, progress)
 
 
 def is_ready(file: EnvironmentFile, root: Root) -> bool:
     """Tell if the environment is built and fits its file and lock; runs nothing."""
-    return _ready(file, root) is not None
+    return find_built(file, root) is not None
 
 
-def install(file: EnvironmentFile, root: Root, progress: Progress) -> BuiltEnvironment:
-    """Lock and build, unless that is done already. See :func:`prepare`."""
+def install(
+    file: EnvironmentFile,
+    root: Root,
+    progress: Optional[Progress] = None,
+    options: BuildOptions = _PLAIN,
+) -> BuiltEnvironment:
+    """Lock and build, unless that is done already. See :func:`prepare`.
+
+    Parameters
+    ----------
+    file, root, progress
+        See there.
+    options : BuildOptions
+        How; ``upgrade`` and ``force`` build even where something is ready.
+    """
+    progress = progress or default_progress()
     root.create()
-    folder = root.generations(file)
+    folder = root.own.generations(file)
     started = time.monotonic()
     progress.begin(f"building the environment of {file.name}")
     summary = ""
     try:
-        with g.building(folder, progress):
-            built = _ready(file, root)  # perhaps another process has built it meanwhile
+        with maintaining(root), g.building(folder, progress):
+            anew = options != BuildOptions(offline=options.offline, find_links=options.find_links)
+            built = None if anew else find_built(file, root)  # perhaps another process built it
             if built is None:
-                built = _build(file, root, folder, Uv(progress))
+                built = _build(file, root, Uv(progress), options)
             built = dataclasses.replace(built, file=_adopt(file, root))
         summary = f"the environment of {file.name} is ready ({time.monotonic() - started:.0f} s)"
     finally:
@@ -84,52 +112,137 @@ def install(file: EnvironmentFile, root: Root, progress: Progress) -> BuiltEnvir
     return built
 
 
+def relock(
+    file: EnvironmentFile,
+    root: Root,
+    progress: Optional[Progress] = None,
+    options: BuildOptions = _PLAIN,
+) -> tuple[Lock, tuple[Change, ...]]:
+    """Make or refresh the lock of an environment without building it.
+
+    Returns
+    -------
+    Lock
+        The new one.
+    tuple of Change
+        What is different from the one before.
+    """
+    progress = progress or default_progress()
+    root.create()
+    progress.begin(f"locking {file.name}")
+    try:
+        with maintaining(root), g.scratch(root.own.generations(file)) as workshop:
+            before = _lock(file, root)
+            lock = make_lock(file, root.own.lock(file), workshop, Uv(progress), options)
+            _adopt(file, root)
+    finally:
+        progress.end("")
+    return lock, changes(before, lock)
+
+
 def _adopt(file: EnvironmentFile, root: Root) -> EnvironmentFile:
     """Copy a file of the catalogue into the root, where it is the maintainer's from then on."""
     if file.origin != "catalogue":
         return file
-    target = root.source(file.name)
+    own = root.own
+    target = own.source(file.name)
     if not target.exists():
         with writing(target):
             new = target.with_name(f".{target.name}.new")
             shutil.copyfile(file.path, new)
             new.replace(target)
-    return read_environment_file(target, file.name, "root")
+    origin = "root" if own.path == root.path else "overlay"
+    return read_environment_file(target, file.name, origin)
 
 
-def _ready(file: EnvironmentFile, root: Root) -> Optional[BuiltEnvironment]:
-    """Return the current environment if it was built from this metadata and this lock.
+def _lock(file: EnvironmentFile, root: Root) -> Optional[Lock]:
+    """Return the lock that counts: the user's own, or the root's."""
+    locks = (read_lock(layer.lock(file)) for layer in root.layers)
+    return next((lock for lock in locks if lock is not None), None)
 
-    Reads three small files and runs nothing: this is every start but the first.
+
+def find_built(file: EnvironmentFile, root: Root) -> Optional[BuiltEnvironment]:
+    """Return the environment that a calculator uses now, or None if one has to be built.
+
+    Reads a few small files and runs nothing: this is every start but the first. What was built has
+    to fit the file's metadata and the lock. Only in a root that the user can just read the current
+    environment counts as it is: the maintainer decides when an edited file is built.
     """
-    found = g.current(root.generations(file))
-    lock = read_lock(root.lock(file))
-    if found is None or lock is None:
-        return None
-    folder, marker = found
-    if (marker.metadata, marker.lock) != (metadata_digest(file), lock.digest):
-        return None
-    return BuiltEnvironment(file, g.interpreter(folder), marker.key)
+    for layer in root.layers:
+        found = g.current(layer.generations(file))
+        if found is None:
+            continue
+        folder, marker = found
+        theirs = root.overlay is not None and layer.path == root.path and file.origin == "root"
+        if theirs or fits(file, layer, marker):
+            return BuiltEnvironment(file, g.interpreter(folder), marker.key)
+    return None
 
 
-def _build(file: EnvironmentFile, root: Root, folder: Path, uv: Uv) -> BuiltEnvironment:
+def fits(file: EnvironmentFile, layer: Root, marker: g.Marker) -> bool:
+    """Tell if an environment was built from this metadata and the lock of this layer."""
+    lock = read_lock(layer.lock(file))
+    return lock is not None and (marker.metadata, marker.lock) == (
+        metadata_digest(file),
+        lock.digest,
+    )
+
+
+def _build(file: EnvironmentFile, root: Root, uv: Uv, options: BuildOptions) -> BuiltEnvironment:
+    folder = root.own.generations(file)
     with g.scratch(folder) as workshop:
-        lock = read_lock(root.lock(file))
-        if lock is None or lock.metadata != metadata_digest(file):
-            lock = make_lock(file, root.lock(file), workshop, uv)
-        else:
-            write_project(file, workshop)
+        lock = _lock_to_build(file, root, workshop, uv, options)
         key = _key(lock)
+        if g.read_marker(folder / key) is not None and options.force:
+            key = f"{key}-{secrets.token_hex(2)}"  # running workers keep the one that they use
         if g.read_marker(folder / key) is not None:  # built before, for what the file says again
             return BuiltEnvironment(file, g.interpreter(g.switch(folder, key)), key)
         aside = workshop / "environment"
-        what = f"building the environment of {file.path}"
-        uv.run(["venv", "--relocatable", "--python", lock.python, aside], what, directory=workshop)
-        command = ["pip", "sync", "--python", str(g.interpreter(aside)), "--compile-bytecode"]
-        command += ["--preview-features", "pylock"]  # spares the warning that it is new
-        uv.run([*command, lock.path], what, directory=workshop, unset=_LOCKED_IN)
-        final = g.publish(aside, folder, _marker(key, lock, uv))
+        _fill(aside, lock, file, uv, options)
+        final = g.publish(aside, folder, _marker(key, lock, uv), (file.path, lock.path))
     return BuiltEnvironment(file, g.interpreter(final), key)
+
+
+def _lock_to_build(
+    file: EnvironmentFile, root: Root, workshop: Path, uv: Uv, options: BuildOptions
+) -> Lock:
+    """Return the lock to follow: the one that is there, as long as nobody asks for another."""
+    own = root.own.lock(file)
+    lock = _lock(file, root)
+    chosen = (options.python, options.torch_backend, options.system_site_packages)
+    anew = options.upgrade or chosen != (None, None, None)
+    if lock is None or lock.metadata != metadata_digest(file) or anew:
+        return make_lock(file, own, workshop, uv, options)
+    write_project(file, workshop)
+    if lock.path != own:  # the shared root's: the same pins
+        with writing(own):
+            own.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(lock.path, own)
+        lock = read_lock(own) or lock
+    return lock
+
+
+def _fill(aside: Path, lock: Lock, file: EnvironmentFile, uv: Uv, options: BuildOptions) -> None:
+    """Make a virtual environment and install what the lock says."""
+    what = f"building the environment of {file.path}"
+    workshop = aside.parent
+    over_site = ["--system-site-packages"] if lock.site is not None else []
+    command = ["venv", "--relocatable", "--python", lock.python, *over_site, str(aside)]
+    uv.run(command, what, directory=workshop)
+    python = g.interpreter(aside)
+    command = ["pip", "sync", "--python", str(python), "--compile-bytecode"]
+    command += ["--preview-features", "pylock"]  # spares the warning that it is new
+    command += uv_flags(options)
+    uv.run([*command, lock.path], what, directory=workshop, unset=_LOCKED_IN)
+    if lock.site is not None:
+        own = set(check_requirements(python)) - set(check_requirements(Path(lock.python)))
+        if own:
+            msg = (
+                f"over {lock.python} the environment of {file.path} would not work: "
+                f"{'; '.join(sorted(own))}. Leave those packages to the environment with "
+                "site-packages = [...] in [tool.rootstock]"
+            )
+            raise BuildError(msg)
 
 
 def _key(lock: Lock) -> str:
@@ -150,7 +263,8 @@ def _marker(key: str, lock: Lock, uv: Uv) -> g.Marker:
         uv=uv.version(),
         host=socket.gethostname(),
         user=user,
-        built=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
+        built=dt.datetime.now(dt.timezone.utc).isoformat(timespec="microseconds"),
+        platform=sysconfig.get_platform(),
     )
 
 

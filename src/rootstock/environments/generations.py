@@ -22,7 +22,19 @@ if TYPE_CHECKING:
 
     from ..progress import Progress
 
-__all__ = ["Marker", "building", "current", "publish", "read_marker", "scratch", "switch"]
+__all__ = [
+    "LOCK",
+    "SOURCE",
+    "Marker",
+    "building",
+    "current",
+    "history",
+    "leftovers",
+    "publish",
+    "read_marker",
+    "scratch",
+    "switch",
+]
 
 _MARKER = "rootstock.json"
 _CURRENT = "current"
@@ -30,6 +42,8 @@ _LEASE = ".lease"
 _ASIDE = ".building-"
 #: Seconds between two signs of life of a builder, and without one after which it counts as dead.
 _HEARTBEAT, _DEAD = 5.0, 60.0
+#: A lease of another machine that was touched so long ago is nobody's, whatever its clock says.
+_OLD = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -48,6 +62,8 @@ class Marker:
         The Python that was asked for.
     uv, host, user, built : str
         By what, where, by whom and when it was built (ISO 8601, UTC).
+    platform : str
+        For which platform.
     """
 
     key: str
@@ -58,6 +74,11 @@ class Marker:
     host: str
     user: str
     built: str
+    platform: str = ""
+
+
+#: Copies of what it was built from, inside an environment: what a rollback goes back to.
+SOURCE, LOCK = "rootstock_source.py", "rootstock_lock.toml"
 
 
 def interpreter(folder: Path) -> Path:
@@ -84,13 +105,37 @@ def current(generations: Path) -> Optional[tuple[Path, Marker]]:
     return None if marker is None else (folder, marker)
 
 
-def publish(aside: Path, generations: Path, marker: Marker) -> Path:
+def history(generations: Path) -> list[tuple[Path, Marker]]:
+    """Return the complete environments, newest first."""
+    found = []
+    with contextlib.suppress(OSError):
+        for folder in generations.iterdir():
+            marker = None if folder.is_symlink() else read_marker(folder)
+            if marker is not None:
+                found.append((folder, marker))
+    return sorted(found, key=lambda item: item[1].built, reverse=True)
+
+
+def publish(aside: Path, generations: Path, marker: Marker, sources: tuple[Path, Path]) -> Path:
     """Mark a finished environment, move it to its place and switch to it.
 
     Who comes second with the same key finds the first one's and uses that.
+
+    Parameters
+    ----------
+    aside : Path
+        The finished environment.
+    generations : Path
+        Folder that it belongs to.
+    marker : Marker
+        What it says of itself.
+    sources : (Path, Path)
+        Environment file and lock that it was built from.
     """
     final = generations / marker.key
     with writing(generations):
+        for source, name in zip(sources, (SOURCE, LOCK)):
+            shutil.copyfile(source, aside / name)
         text = json.dumps(asdict(marker), indent=2)
         with (aside / _MARKER).open("w", encoding="utf-8") as stream:
             stream.write(text)
@@ -163,6 +208,18 @@ def _sweep(generations: Path) -> None:
     """Remove what killed builders left; the holder of the lease is the only living one."""
     for left in generations.glob(f"{_ASIDE}*"):
         shutil.rmtree(left, ignore_errors=True)
+
+
+def leftovers(generations: Path) -> list[Path]:
+    """Return what killed builders left, unless somebody builds there just now."""
+    lease = generations / _LEASE
+    if lease.exists() and not _is_dead(_holder(lease)):
+        with contextlib.suppress(OSError):
+            if time.time() - lease.stat().st_mtime < _OLD:
+                return []
+    left = [*generations.glob(f"{_ASIDE}*"), *generations.glob(f"{_LEASE}*")]
+    left += generations.glob(f".{_CURRENT}-*")
+    return sorted(left)
 
 
 def _acquire(lease: Path, progress: Progress) -> str:

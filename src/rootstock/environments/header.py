@@ -49,7 +49,7 @@ def read_environment_file(path: Path, name: str, origin: str) -> EnvironmentFile
     name : str
         Its name in model strings.
     origin : str
-        ``"root"``, ``"catalogue"`` or ``"file"``.
+        ``"overlay"``, ``"root"``, ``"catalogue"`` or ``"file"``.
 
     Raises
     ------
@@ -62,7 +62,8 @@ def read_environment_file(path: Path, name: str, origin: str) -> EnvironmentFile
     if not _defines_setup(tree):
         msg = f"{path} defines no setup(model, device). A complete file:\n\n{TEMPLATE}"
         raise EnvironmentFileError(msg)
-    return EnvironmentFile(name, path, metadata, _models(path, tree), origin)
+    summary = (ast.get_docstring(tree) or "").partition("\n")[0]
+    return EnvironmentFile(name, path, metadata, _models(path, tree), origin, summary)
 
 
 def _read(path: Path) -> str:

@@ -20,8 +20,11 @@ from typing import TYPE_CHECKING, Any, Optional
 import tomli_w
 from packaging.specifiers import SpecifierSet
 
+from ..data import BuildOptions
 from ..errors import BuildError
 from ..root import writing
+from .site import EXCLUDED, exclude, site_packages, wants_site
+from .uv import uv_flags
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -35,8 +38,20 @@ if TYPE_CHECKING:
     from ..data import EnvironmentFile
     from .uv import Uv
 
-__all__ = ["Lock", "make_lock", "metadata_digest", "read_lock", "write_project"]
+__all__ = [
+    "Change",
+    "Lock",
+    "changes",
+    "make_lock",
+    "metadata_digest",
+    "read_lock",
+    "write_project",
+]
 
+_PLAIN = BuildOptions()
+
+#: What of ``[tool.rootstock]`` decides what gets installed.
+_DECISIVE = ("python", "system-site-packages", "site-packages")
 _PYTORCH_INDEX = "download.pytorch.org"
 
 
@@ -54,21 +69,56 @@ class Lock:
         Digest of the metadata that it was resolved from; empty if it does not say.
     python : str
         What to give to ``uv venv --python``.
+    packages : mapping of str to str
+        Version by name.
+    site : tuple of str or None
+        ``name==version`` of what the interpreter's own site provides, for an environment that is
+        laid over it.
     """
 
     path: Path
     digest: str
     metadata: str
     python: str
+    packages: Mapping[str, str]
+    site: Optional[tuple[str, ...]] = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """One package in which two locks differ.
+
+    Attributes
+    ----------
+    name : str
+        Of the package.
+    before, after : str
+        Versions; empty where it is not there.
+    """
+
+    name: str
+    before: str
+    after: str
+
+
+def changes(before: Optional[Lock], after: Lock) -> tuple[Change, ...]:
+    """Return the packages in which two locks differ."""
+    old = {} if before is None else before.packages
+    new = after.packages
+    return tuple(
+        Change(name, old.get(name, ""), new.get(name, ""))
+        for name in sorted({*old, *new})
+        if old.get(name) != new.get(name)
+    )
 
 
 def metadata_digest(file: EnvironmentFile) -> str:
     """Return the digest of everything in a file that decides what gets installed.
 
-    ``setup()`` is not part of it: it is read from the file at each start. The variables of
-    ``[tool.rootstock]`` aren't either.
+    ``setup()`` is not part of it: it is read from the file at each start. Variables, licences and
+    the like in ``[tool.rootstock]`` aren't either.
     """
-    settings = {k: v for k, v in file.settings.items() if k != "variables"}
+    settings = {k: v for k, v in file.settings.items() if k in _DECISIVE}
     relevant = {
         "requires-python": file.metadata.get("requires-python"),
         "dependencies": file.metadata.get("dependencies", []),
@@ -84,9 +134,15 @@ def read_lock(path: Path) -> Optional[Lock]:
     """Read a lock; None if there is none or it is no lock of ours."""
     try:
         raw = path.read_bytes()
-        ours = tomllib.loads(raw.decode()).get("tool", {}).get("rootstock", {})
-        return Lock(path, hashlib.sha256(raw).hexdigest(), ours["metadata"], ours["python"])
-    except (OSError, ValueError, KeyError, AttributeError):
+        table = tomllib.loads(raw.decode())
+        ours = table["tool"]["rootstock"]
+        packages = {
+            entry["name"]: str(entry.get("version", "")) for entry in table.get("packages", [])
+        }
+        site = tuple(ours["site"]) if "site" in ours else None
+        digest = hashlib.sha256(raw).hexdigest()
+        return Lock(path, digest, ours["metadata"], ours["python"], packages, site)
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return None
 
 
@@ -128,10 +184,12 @@ def _resolved(link: str, here: Path) -> str:
     return str(here / link) if looks_local else link
 
 
-def make_lock(file: EnvironmentFile, lock: Path, folder: Path, uv: Uv) -> Lock:
+def make_lock(
+    file: EnvironmentFile, lock: Path, folder: Path, uv: Uv, options: BuildOptions = _PLAIN
+) -> Lock:
     """Resolve and write a lock.
 
-    Pins of an older lock are kept where they still fit.
+    Pins of an older lock are kept where they still fit, unless `options` ask for an upgrade.
 
     Parameters
     ----------
@@ -143,6 +201,8 @@ def make_lock(file: EnvironmentFile, lock: Path, folder: Path, uv: Uv) -> Lock:
         Scratch folder, on the same file system.
     uv : Uv
         Runs uv.
+    options : BuildOptions
+        How.
 
     Raises
     ------
@@ -151,13 +211,20 @@ def make_lock(file: EnvironmentFile, lock: Path, folder: Path, uv: Uv) -> Lock:
     """
     write_project(file, folder)
     output = folder / lock.name
-    if lock.exists():
+    if lock.exists() and not options.upgrade:
         shutil.copyfile(lock, output)
-    python = _Resolver(file, folder, output, uv).resolve()
-    ours = {"tool": {"rootstock": {"metadata": metadata_digest(file), "python": python}}}
+    site = None
+    python = options.python or file.settings.get("python") or os.environ.get("UV_PYTHON")
+    if wants_site(file, options):
+        site = site_packages(file, python)
+        exclude(site, folder)
+    python = _Resolver(file, output, uv, options).resolve(python)
+    ours: dict[str, Any] = {"metadata": metadata_digest(file), "python": python}
+    if site is not None:
+        ours["site"] = [f"{name}=={version}" for name, version in sorted(site.items())]
     with writing(lock):
         with output.open("a", encoding="utf-8") as stream:
-            stream.write("\n" + tomli_w.dumps(ours))
+            stream.write("\n" + tomli_w.dumps({"tool": {"rootstock": ours}}))
         lock.parent.mkdir(parents=True, exist_ok=True)
         output.replace(lock)
     written = read_lock(lock)
@@ -170,20 +237,23 @@ def make_lock(file: EnvironmentFile, lock: Path, folder: Path, uv: Uv) -> Lock:
 class _Resolver:
     """One resolution: which Python, which PyTorch build."""
 
-    def __init__(self, file: EnvironmentFile, folder: Path, output: Path, uv: Uv) -> None:
+    def __init__(self, file: EnvironmentFile, output: Path, uv: Uv, options: BuildOptions) -> None:
         self._file = file
-        self._folder = folder
         self._output = output
         self._uv = uv
-        self._backend = _torch_backend(file.metadata)
+        self._backend = options.torch_backend or _torch_backend(file.metadata)
+        self._flags = uv_flags(options)
+        excluded = output.parent / EXCLUDED
+        if excluded.exists():  # they are the site's: PyTorch among them, usually
+            self._flags += ["--override", EXCLUDED]
+            self._backend = options.torch_backend
 
-    def resolve(self) -> str:
+    def resolve(self, asked: Optional[str]) -> str:
         """Write the lock for the best Python; return what names that Python.
 
         Unless somebody says which, that is the newest one on this machine for which every package
         has a wheel; only if there is none, the newest for which uv finds any solution.
         """
-        asked = self._file.settings.get("python") or os.environ.get("UV_PYTHON")
         if asked:
             self._compile(str(asked))
             return str(asked)
@@ -207,7 +277,7 @@ class _Resolver:
         return True
 
     def _compile(self, python: str, *options: str) -> None:
-        command = ["pip", "compile", "pyproject.toml"]
+        command = ["pip", "compile", "pyproject.toml", *self._flags]
         command += ["-o", self._output.name, "--python", python]
         # What the lock's first lines say: no scratch folder, so that equal locks are equal bytes
         command += ["--custom-compile-command", f"rootstock install {self._file.name}"]
@@ -217,7 +287,7 @@ class _Resolver:
             self._uv.run(
                 [*command, *options, *backend],
                 what,
-                directory=self._folder,
+                directory=self._output.parent,
                 unset=["UV_TORCH_BACKEND"],  # it is in `backend`
             )
         except BuildError as error:

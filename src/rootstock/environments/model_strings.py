@@ -30,7 +30,7 @@ class Available:
     name : str
         The environment's name.
     origin : str
-        ``"root"`` or ``"catalogue"``.
+        ``"overlay"``, ``"root"`` or ``"catalogue"``.
     path : Path
         The environment file.
     file : EnvironmentFile or None
@@ -47,9 +47,9 @@ class Available:
 
 
 def _known(root: Root) -> dict[str, tuple[Path, str]]:
-    """Return path and origin of every environment file; the root's come before the catalogue's."""
+    """Return path and origin of every environment file; the root's come first."""
     known = {name: (path, "catalogue") for name, path in environment_files(_CATALOGUE).items()}
-    known.update({name: (path, "root") for name, path in root.files().items()})
+    known.update(root.files())
     return known
 
 

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["Interpreter", "Uv"]
+    from ..data import BuildOptions
+
+__all__ = ["Interpreter", "Uv", "uv_flags"]
 
 #: Of the caller's Python, environments and projects, which uv would otherwise look at.
 _SCRUBBED = (
@@ -168,6 +170,14 @@ class Uv:
     def version(self) -> str:
         """Return uv's version."""
         return self.run(["--version"], "asking for its version", quiet=True).split()[1]
+
+
+def uv_flags(options: BuildOptions) -> list[str]:
+    """Return what options mean to every command of uv that looks for packages."""
+    flags = ["--offline"] if options.offline else []
+    for folder in options.find_links:
+        flags += ["--find-links", os.path.abspath(os.path.expanduser(folder))]
+    return flags
 
 
 def _find() -> str:

@@ -39,6 +39,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Lease", "Recipe", "Session"]
 
+#: In the error of a model that was never fetched.
+_FETCH = (
+    ". If its weights could not be downloaded: run 'rootstock fetch {}' where there is a network"
+)
 #: Seconds that a worker gets to finish a call that was interrupted before it is replaced.
 _DRAIN = 10.0
 #: Seconds between asking a worker to end and killing it.
@@ -69,6 +73,10 @@ class Recipe:
         Seconds for a call and for a start (building not counted); None waits for ever.
     progress : Progress or None
         Where a build shows how it goes.
+    offline : bool
+        The weights were fetched: libraries need no network.
+    watch : bool
+        Have the worker report which files loading the model opens.
     """
 
     text: str
@@ -81,6 +89,8 @@ class Recipe:
     timeout: Optional[float] = None
     startup_timeout: Optional[float] = None
     progress: Optional[Progress] = None
+    offline: bool = False
+    watch: bool = False
 
 
 class Lease:
@@ -226,7 +236,12 @@ class Session:
         recipe = self.recipe
         device, mask = pin_device(recipe.device)
         self._environment = environments.prepare(recipe.file, recipe.root, recipe.progress)
-        variables = worker_variables(recipe.file, recipe.root, recipe.threads, mask)
+        if recipe.root is not None and recipe.root.overlay is not None:
+            recipe.root.create()
+            environments.expose_weights(recipe.root, recipe.file.name, recipe.argument)
+        variables = worker_variables(
+            recipe.file, recipe.root, recipe.threads, mask, offline=recipe.offline
+        )
         directory = recipe.root.work if recipe.root is not None else Path("/")
         process = WorkerProcess(self._environment.python, variables, directory)
         self._process, self._host = process, Host(process.connection)
@@ -238,6 +253,7 @@ class Session:
         if mask is not None:
             report["device"] = recipe.device
         report["implemented_properties"] = tuple(report["implemented_properties"])
+        report["opened"] = tuple(report.get("opened", ()))
         self._report = WorkerReport(**report)
         return self._host
 
@@ -250,14 +266,16 @@ class Session:
             "options": dict(recipe.options),
             "threads": recipe.threads,
             "packages": environments.declared_packages(recipe.file),
+            "watch": recipe.watch,
         }
         limit = recipe.startup_timeout
         try:
             return host.load(config, self._deadline(limit))
         except ModelError as error:
+            advice = "" if recipe.offline or recipe.root is None else _FETCH.format(recipe.text)
             msg = (
                 f"model {recipe.text!r} could not be loaded: {error} (raised by setup() of "
-                f"{recipe.file.path} in its environment; the traceback is above)"
+                f"{recipe.file.path} in its environment; the traceback is above){advice}"
             )
             raise SetupError(msg) from error.__cause__
         except CallTimeoutError:

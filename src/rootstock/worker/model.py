@@ -40,14 +40,15 @@ class EnvironmentModel:
         Parameters
         ----------
         config : mapping
-            ``file``, ``argument``, ``device``, ``options``, ``threads`` (or None) and ``packages``
-            (names whose versions are reported).
+            ``file``, ``argument``, ``device``, ``options``, ``threads`` (or None), ``packages``
+            (names whose versions are reported) and ``watch`` (report which files are opened).
 
         Returns
         -------
         dict
             The fields of :class:`rootstock.data.WorkerReport`.
         """
+        opened = _watch() if config.get("watch") else set()
         device = _decide_device(config["device"])
         setup = getattr(_import_file(config["file"]), "setup", None)
         if not callable(setup):
@@ -69,6 +70,7 @@ class EnvironmentModel:
             "python": platform.python_version(),
             "packages": _versions(config["packages"]),
             "pid": os.getpid(),
+            "opened": sorted(opened | _mapped() if config.get("watch") else ()),
         }
 
     def set_topology(self, arrays: Mapping[str, np.ndarray], info: dict[Any, Any]) -> None:
@@ -156,6 +158,27 @@ def _import_file(path: str) -> ModuleType:
     sys.modules[_MODULE] = module  # where dataclasses and pickle look for it
     spec.loader.exec_module(module)
     return module
+
+
+def _watch() -> set[str]:
+    """Return a set that all files end up in that Python opens from now on."""
+    opened: set[str] = set()
+
+    def note(event: str, arguments: Any) -> None:
+        if event == "open" and isinstance(arguments[0], (str, bytes)):
+            opened.add(os.path.abspath(os.fsdecode(arguments[0])))
+
+    sys.addaudithook(note)
+    return opened
+
+
+def _mapped() -> set[str]:
+    """Return the files that are mapped into memory: how C++ and Rust load weights."""
+    try:
+        with open("/proc/self/maps") as stream:
+            return {line.split(maxsplit=5)[-1].strip() for line in stream if "/" in line}
+    except OSError:  # not on Linux
+        return set()
 
 
 def _decide_device(device: str) -> str:

@@ -1,6 +1,10 @@
 # /// script
 # requires-python = ">=3.10"
 # dependencies = ["chgnet==0.4.2", "ase>=3.23", "torch>=2.4"]
+# [tool.rootstock]
+# licence = "BSD-3-Clause (LBNL)"
+# paper = "10.1038/s42256-023-00716-3"
+# cache = "in the wheel"
 # ///
 """CHGNet: energies, forces, stresses and magnetic moments for most of the periodic table.
 

@@ -1,6 +1,10 @@
 # /// script
 # requires-python = ">=3.10"
 # dependencies = ["ase>=3.23"]
+# [tool.rootstock]
+# licence = "LGPL-2.1 (ASE)"
+# paper = "10.1016/0039-6028(96)00816-3"
+# cache = "none"
 # ///
 """ASE's effective medium theory: a few metals, microseconds, for trying things.
 

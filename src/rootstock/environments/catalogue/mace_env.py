@@ -1,6 +1,20 @@
 # /// script
 # requires-python = ">=3.10"
 # dependencies = ["mace-torch==0.3.16", "ase>=3.23", "torch>=2.4"]
+# [tool.rootstock]
+# licence = "MIT"
+# paper = "arXiv:2401.00096"
+# cache = "cache/mace"
+# [tool.rootstock.licences]  # where they differ
+# small-omat-0 = "ASL (non-commercial)"
+# medium-omat-0 = "ASL (non-commercial)"
+# mace-matpes-pbe-0 = "ASL (non-commercial)"
+# mace-matpes-r2scan-0 = "ASL (non-commercial)"
+# mh-0 = "ASL (non-commercial)"
+# mh-1 = "ASL (non-commercial)"
+# off-small = "ASL (non-commercial)"
+# off-medium = "ASL (non-commercial)"
+# off-large = "ASL (non-commercial)"
 # ///
 """MACE: foundation models for materials (MP, MPA, OMAT, MATPES) and molecules (OFF), or your own.
 

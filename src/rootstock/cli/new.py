@@ -1,0 +1,80 @@
+"""``rootstock new NAME``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from ..errors import ConfigurationError
+from ..root import writing
+from .edge import JsonOption, edge, show
+
+__all__ = ["new"]
+
+_TEMPLATE = '''\
+# /// script
+# requires-python = ">=3.10"
+# dependencies = ["ase>=3.23"]     # what "pip install" would take, pinned as you like
+#
+# [tool.rootstock]
+# licence = ""                     # of the weights; shown by list, show and fetch
+# paper = ""                       # DOI or arXiv number
+# elements = ""                    # "H C N O": what verify tries; all of them if unknown
+# [tool.rootstock.variables]       # environment variables of the worker
+# # OMP_PROC_BIND = "false"
+#
+# [tool.uv]                        # as uv has it: sources, indexes, overrides, ...
+# ///
+"""NAME: one line that says what it is.
+
+More lines, for those who look.
+"""
+
+# What may follow "NAME-" in a model string, with a line on each. "" is NAME alone.
+MODELS = {"": "the only one"}
+
+
+def setup(model: str = "", device: str = "cpu", **options):
+    """Return an ASE calculator. Import the model's library in here, not above."""
+    from ase.calculators.emt import EMT
+
+    return EMT(**options)
+'''
+
+
+@dataclass(frozen=True)
+class Written:
+    """A new file.
+
+    Attributes
+    ----------
+    path : str
+        Where.
+    """
+
+    path: str
+
+    def renderable(self) -> str:
+        """Return what comes next."""
+        return f"wrote {self.path}. Edit it, then: rootstock install {self.path}"
+
+
+def new(
+    name: str = typer.Argument(help="What model strings begin with."),
+    folder: Path = typer.Option(Path(), help="Where to write NAME_env.py."),
+    as_json: bool = JsonOption,
+) -> None:
+    """Write a commented environment file to start from."""
+    with edge():
+        if not name or not all(part.isalnum() or part in "_-." for part in name):
+            msg = f"{name!r} can't be a name: use letters, digits, dots, dashes"
+            raise ConfigurationError(msg)
+        path = folder / f"{name}_env.py"
+        if path.exists():
+            msg = f"{path} is there already: choose another name"
+            raise ConfigurationError(msg)
+        with writing(path):
+            path.write_text(_TEMPLATE.replace("NAME", name))
+        show(Written(str(path)), as_json)

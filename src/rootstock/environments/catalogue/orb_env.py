@@ -1,0 +1,42 @@
+# /// script
+# requires-python = ">=3.12"
+# dependencies = ["orb-models==0.7.0", "ase>=3.23", "torch>=2.8"]
+# [tool.rootstock]
+# licence = "Apache-2.0"
+# paper = "arXiv:2504.06231"
+# cache = "cache/orb"
+# ///
+"""ORB: fast graph potentials for materials (omat, mpa) and molecules (omol).
+
+The omol models need the charge and spin multiplicity: atoms.info["charge"], atoms.info["spin"].
+float32 matrices, as its authors have it; for phonons setup_kwargs={"precision": "float64"}.
+
+Paper: arXiv:2504.06231. Licence: Apache-2.0. Weights: cache/orb.
+"""
+
+MODELS = {
+    "": "orb-v3-conservative-inf-omat, the most accurate for materials",
+    "orb-v3-conservative-inf-omat": "OMat24, forces by the gradient, all neighbours",
+    "orb-v3-conservative-20-omat": "OMat24, forces by the gradient, 20 neighbours",
+    "orb-v3-direct-inf-omat": "OMat24, forces directly, all neighbours",
+    "orb-v3-direct-20-omat": "OMat24, forces directly, 20 neighbours",
+    "orb-v3-conservative-inf-mpa": "MPtrj and Alexandria, forces by the gradient, all neighbours",
+    "orb-v3-conservative-20-mpa": "MPtrj and Alexandria, forces by the gradient, 20 neighbours",
+    "orb-v3-direct-inf-mpa": "MPtrj and Alexandria, forces directly, all neighbours",
+    "orb-v3-direct-20-mpa": "MPtrj and Alexandria, forces directly, 20 neighbours",
+    "orb-v3-conservative-omol": "OMol25, forces by the gradient; needs charge and spin",
+    "orb-v3-direct-omol": "OMol25, forces directly; needs charge and spin",
+    "orbmol-v2": "OMol25 with learned electrostatics; needs charge and spin",
+    "orb-v2": "older",
+}
+
+
+def setup(model: str = "", device: str = "cpu", precision: str = "float32-high", **options):
+    """Return ORB's own calculator."""
+    from orb_models.forcefield import pretrained
+    from orb_models.forcefield.inference.calculator import ORBCalculator
+
+    load = pretrained.ORB_PRETRAINED_MODELS[model or "orb-v3-conservative-inf-omat"]
+    # compile=None would mean torch.compile, a minute at each new size, even on a CPU
+    potential, adapter = load(device=device, precision=precision, compile=False)
+    return ORBCalculator(potential, atoms_adapter=adapter, device=device, **options)

@@ -1,0 +1,101 @@
+"""Weights ahead of time: load a model once with the network, and record what it took."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, Optional
+
+from .arguments import make_recipe
+from .environments.weights import Snapshot, WeightsRecord, write_record
+from .errors import ConfigurationError
+from .launch import Session
+from .root import maintaining
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+    from typing import Union
+
+    from .progress import Progress
+
+__all__ = ["fetch"]
+
+
+def fetch(
+    model: str,
+    *,
+    root: Optional[Union[str, os.PathLike[str]]] = None,
+    cluster: Optional[str] = None,
+    device: str = "cpu",
+    setup_kwargs: Optional[Mapping[str, Any]] = None,
+    progress: Optional[Progress] = None,
+) -> WeightsRecord:
+    """Download the weights of a model and record them; from then on its worker runs offline.
+
+    Builds the environment if need be. Needs no GPU: the model is loaded on the CPU, once.
+
+    Parameters
+    ----------
+    model : str
+        Model string.
+    root, cluster
+        As for :class:`rootstock.RootstockCalculator`. Where the root can only be read, weights go
+        into the user's overlay.
+    device : str
+        What to load it on.
+    setup_kwargs : mapping, optional
+        Further arguments of ``setup()``, where a model can't be loaded without.
+    progress : Progress, optional
+        Where a build shows how it goes.
+
+    Returns
+    -------
+    WeightsRecord
+        What loading took; no files if the weights ship with a package.
+
+    Raises
+    ------
+    ConfigurationError, UnknownNameError, BuildError, SetupError
+        As for a calculation.
+    """
+    where = {"root": root, "cluster": cluster}
+    recipe = _recipe(model, device, setup_kwargs, progress, where)
+    place = recipe.root
+    if place is None:  # not without a root= that nobody can give here
+        msg = "weights are fetched into a root"
+        raise ConfigurationError(msg)
+    recipe = dataclasses.replace(recipe, offline=False, watch=True)
+    session = Session(recipe)
+    with maintaining(place):
+        place.create()
+        before = Snapshot(place.own)
+        try:
+            report = session.report()
+        finally:
+            session.stop()
+        files = before.taken(report.opened)
+    environment = session.environment
+    key = "" if environment is None else environment.key
+    return write_record(place, recipe.file.name, recipe.argument, key, files)
+
+
+def _recipe(
+    model: str,
+    device: str,
+    setup_kwargs: Optional[Mapping[str, Any]],
+    progress: Optional[Progress],
+    where: dict[str, Any],
+) -> Any:
+    """Return a recipe even where weights that were fetched are missing: that is what mends them."""
+    return make_recipe(
+        model,
+        **where,
+        environment=None,
+        device=device,
+        setup_kwargs=setup_kwargs,
+        threads=None,
+        timeout=None,
+        startup_timeout=None,
+        progress=progress,
+        check_weights=False,
+    )
