@@ -27,7 +27,7 @@ MARK = b"TEST_SESSION=%d" % os.getpid()
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_world(tmp_path_factory):
-    """Keep the user's settings out, and let uv find every Python of this machine."""
+    """Keep the user's settings out."""
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("config")
         patch.setenv("XDG_CONFIG_HOME", str(folder))
@@ -36,8 +36,6 @@ def _own_world(tmp_path_factory):
         patch.setenv(*MARK.decode().split("="))
         for name in ("ROOTSTOCK_ROOT", "ROOTSTOCK_CONFIG"):
             patch.delenv(name, raising=False)
-        pythons = sorted(Path("~/.pyenv/versions").expanduser().glob("3.*/bin"))
-        patch.setenv("PATH", os.pathsep.join([os.environ["PATH"], *map(str, pythons)]))
         yield
 
 

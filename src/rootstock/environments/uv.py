@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
 from packaging.version import InvalidVersion, Version
@@ -17,7 +18,6 @@ from ..progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from ..data import BuildOptions
 
@@ -96,6 +96,7 @@ class Uv:
             uv failed; its own words are in the message and in ``output``.
         """
         environ = {k: v for k, v in os.environ.items() if k not in {*_SCRUBBED, *unset}}
+        environ["PATH"] = os.pathsep.join([environ.get("PATH", os.defpath), *_pyenv_pythons()])
         try:
             process = subprocess.Popen(  # noqa: S603  uv itself
                 [self._binary, "--color=never", *map(str, arguments)],
@@ -170,6 +171,12 @@ class Uv:
     def version(self) -> str:
         """Return uv's version."""
         return self.run(["--version"], "asking for its version", quiet=True).split()[1]
+
+
+def _pyenv_pythons() -> list[str]:
+    """Return where pyenv's Pythons are: uv sees its shims alone, which work for the active one."""
+    root = Path(os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv"))
+    return sorted(str(folder) for folder in root.glob("versions/3.*/bin"))
 
 
 def uv_flags(options: BuildOptions) -> list[str]:

@@ -11,7 +11,8 @@
 The pretrained ones have branches for their data sets: setup_kwargs={"head": "..."}; those that do
 read atoms.info["fparam"], atoms.info["aparam"] and atoms.info["charge_spin"].
 
-Paper: arXiv:2506.01686. Licence: by model, see AIS Square; the package: LGPL-3.0. Weights: home/.cache/deepmd.
+Paper: arXiv:2506.01686.
+Licence: by model, see AIS Square; the package: LGPL-3.0. Weights: home/.cache/deepmd.
 """
 
 MODELS = {

@@ -12,7 +12,8 @@ The weights are gated: accept their licence on Hugging Face and log in with its 
 be told its task: setup_kwargs={"task_name": "omat"} (materials; omol, oc20, odac, omc, ... others).
 With omol it reads atoms.info["charge"] and atoms.info["spin"] (multiplicity).
 
-Paper: arXiv:2506.23971. Licence: FAIR Chemistry License (gated on Hugging Face; varies by model). Weights: cache/fairchem.
+Paper: arXiv:2506.23971.
+Licence: FAIR Chemistry License (gated on Hugging Face; varies by model). Weights: cache/fairchem.
 """
 
 MODELS = {

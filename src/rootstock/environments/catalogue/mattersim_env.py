@@ -10,7 +10,8 @@
 
 float32 as its authors have it; setup_kwargs={"dtype": "float64"} for phonons.
 
-Paper: arXiv:2405.04967. Licence: MIT (the repository's; the wheel does not say). Weights: home/.local/mattersim.
+Paper: arXiv:2405.04967.
+Licence: MIT (the repository's; the wheel does not say). Weights: home/.local/mattersim.
 """
 
 MODELS = {
