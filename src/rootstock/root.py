@@ -175,7 +175,7 @@ def environment_files(folder: Path) -> dict[str, Path]:
 
 
 def find_root(
-    root: Optional[Union[str, os.PathLike[str]]] = None, cluster: Optional[str] = None
+    root: Optional[Union[str, os.PathLike[str], Root]] = None, cluster: Optional[str] = None
 ) -> Root:
     """Decide which root is meant.
 
@@ -189,25 +189,32 @@ def find_root(
     UnknownNameError
         Nobody knows the cluster.
     """
+    if isinstance(root, Root) and cluster is None:
+        return root
     if root is not None and cluster is not None:
-        msg = f"root={os.fspath(root)!r} and cluster={cluster!r} were both given: keep one"
+        msg = f"root={root!s} and cluster={cluster!r} were both given: keep one"
         raise ConfigurationError(msg)
-    if root is not None:
+    if root is not None and not isinstance(root, Root):
         if not os.fspath(root):
             msg = "root is empty: give a folder, or leave it out for the default"
             raise ConfigurationError(msg)
         return _at(Path(root))
     if cluster is not None:
         return _at(cluster_root(cluster, read_config()))
+    return _at(_usual_root())
+
+
+def _usual_root() -> Path:
+    """Return the root that is meant when nobody says which."""
     named = os.environ.get("ROOTSTOCK_ROOT")
     if named:
-        return _at(Path(named))
+        return Path(named)
     config = read_config()
     if config.root is not None:
-        return _at(config.root)
+        return config.root
     if config.cluster is not None:
-        return _at(cluster_root(config.cluster, config))
-    return _at(default_root())
+        return cluster_root(config.cluster, config)
+    return default_root()
 
 
 def _at(path: Path) -> Root:

@@ -113,6 +113,27 @@ class Committee(Calculator):
         }
 
 
+def download():
+    """As libraries do: weights in a cache, a lock file beside them each time, a config file."""
+    cache = os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    folder = os.path.join(cache, "probe")
+    path = os.path.join(folder, "weights.bin")
+    if not os.path.exists(path):
+        if os.environ.get("HF_HUB_OFFLINE"):
+            raise OSError("offline, and no weights")
+        os.makedirs(folder, exist_ok=True)
+        with open(path, "wb") as stream:
+            stream.write(b"w" * 1000)
+    with open(path + ".lock", "w") as stream:
+        stream.write("locked")
+    with open(path, "rb") as stream:
+        stream.read()
+    for name in ("XDG_CONFIG_HOME", "TRITON_CACHE_DIR", "MPLCONFIGDIR"):
+        os.makedirs(os.environ[name], exist_ok=True)
+        with open(os.path.join(os.environ[name], "written"), "w") as stream:
+            stream.write("x")
+
+
 def act(what):
     if what == "raise":
         raise RuntimeError("the model's own words")
@@ -173,6 +194,9 @@ def setup(model, device, **options):
         return EMT()
     if model == "committee":
         return Committee()
+    if model == "downloads":
+        download()
+        return Null()
     if model == "none":
         return None
     if model == "number":

@@ -31,7 +31,7 @@ from .lock import (
     read_lock,
     write_project,
 )
-from .site import check_requirements
+from .site import check_requirements, lay_over
 from .uv import Uv, uv_flags
 
 if TYPE_CHECKING:
@@ -226,10 +226,10 @@ def _fill(aside: Path, lock: Lock, file: EnvironmentFile, uv: Uv, options: Build
     """Make a virtual environment and install what the lock says."""
     what = f"building the environment of {file.path}"
     workshop = aside.parent
-    over_site = ["--system-site-packages"] if lock.site is not None else []
-    command = ["venv", "--relocatable", "--python", lock.python, *over_site, str(aside)]
-    uv.run(command, what, directory=workshop)
+    uv.run(["venv", "--relocatable", "--python", lock.python, aside], what, directory=workshop)
     python = g.interpreter(aside)
+    if lock.site is not None:
+        lay_over(aside, Path(lock.python))
     command = ["pip", "sync", "--python", str(python), "--compile-bytecode"]
     command += ["--preview-features", "pylock"]  # spares the warning that it is new
     command += uv_flags(options)

@@ -86,11 +86,21 @@ def pack(
         with writing(output), _unfinished(output) as new, tarfile.open(new, _mode(output)) as tar:
             _add_text(tar, _MANIFEST, json.dumps(manifest, indent=2), new.parent)
             tar.add(folder, _ENVIRONMENT, filter=_without_interpreter)
-            for name in {(layer.path, f.path) for layer, record in good for f in record.files}:
-                tar.add((name[0] / name[1]).resolve(), f"{_WEIGHTS}/{name[1]}", recursive=False)
+            for path, kept in _sources(file, root, folder):
+                tar.add(path, kept)
+            for top, name in {(layer.path, f.path) for layer, record in good for f in record.files}:
+                tar.add((top / name).resolve(), f"{_WEIGHTS}/{name}", recursive=False)
     finally:
         progress.end("")
     return [record.model for _, record in good]
+
+
+def _sources(file: EnvironmentFile, root: Root, folder: Path) -> list[tuple[Path, str]]:
+    """Return the file and the lock that an environment was built from."""
+    locks = [layer.lock(file) for layer in root.layers if folder.parent.parent.parent == layer.path]
+    pairs = [(folder / g.SOURCE, file.path), (folder / g.LOCK, locks[0])]
+    paths = [kept if kept.exists() else now for kept, now in pairs]
+    return list(zip(paths, (g.SOURCE, g.LOCK)))
 
 
 def _minor(folder: Path) -> str:
@@ -151,7 +161,7 @@ def unpack(archive: Path, root: Root, progress: Optional[Progress] = None) -> Bu
             aside, name = workshop / _ENVIRONMENT, manifest["name"]
             marker = g.Marker(**json.loads((aside / "rootstock.json").read_bytes()))
             _put_interpreter(aside, manifest["python"], Uv(progress))
-            source, lock = aside / g.SOURCE, aside / g.LOCK
+            source, lock = workshop / g.SOURCE, workshop / g.LOCK
             file = read_environment_file(source, name, "root")
             generations = root.own.generations(file)
             with writing(root.own.path):

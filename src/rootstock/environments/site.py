@@ -22,7 +22,14 @@ from ..errors import BuildError
 if TYPE_CHECKING:
     from ..data import BuildOptions, EnvironmentFile
 
-__all__ = ["EXCLUDED", "check_requirements", "exclude", "site_packages", "wants_site"]
+__all__ = [
+    "EXCLUDED",
+    "check_requirements",
+    "exclude",
+    "lay_over",
+    "site_packages",
+    "wants_site",
+]
 
 #: File with overrides for uv, in the scratch folder.
 EXCLUDED = "site.txt"
@@ -46,6 +53,10 @@ markers = {
     "sys_platform": sys.platform,
 }
 print(json.dumps([found, markers]))
+"""
+_FOLDERS = """
+import json, site
+print(json.dumps(site.getsitepackages()))
 """
 
 
@@ -98,6 +109,18 @@ def exclude(provided: dict[str, str], folder: Path) -> None:
     (folder / EXCLUDED).write_text("".join(lines))
 
 
+def lay_over(environment: Path, python: Path) -> None:
+    """Let an environment see an interpreter's site packages, after its own.
+
+    A ``.pth`` file does it: ``--system-site-packages`` would mean the *base* of an interpreter that
+    is a virtual environment itself.
+    """
+    folders = _ask(python, _FOLDERS)
+    (packages,) = environment.glob("lib/python3.*/site-packages")
+    lines = [f"import site; site.addsitedir({folder!r})\n" for folder in folders]
+    (packages / "rootstock_site.pth").write_text("".join(lines))
+
+
 def check_requirements(python: Path) -> list[str]:
     """Return the requirements that an environment does not meet, the site's packages included."""
     found, markers = _look(python)
@@ -128,18 +151,23 @@ def _fits(requirement: Requirement, version: str) -> bool:
 
 def _look(python: Path) -> tuple[list[tuple[str, str, list[str]]], dict[str, Any]]:
     """Return name, version and requirements of what an interpreter sees, the first of each name."""
-    try:
-        done = subprocess.run(  # noqa: S603  the interpreter that the maintainer named
-            [str(python), "-I", "-c", _LIST], check=True, capture_output=True, text=True
-        )
-        found, markers = json.loads(done.stdout)
-    except (OSError, subprocess.CalledProcessError, ValueError) as error:
-        words = getattr(error, "stderr", "") or error
-        msg = f"{python} can't be asked what it has installed: {words}"
-        raise BuildError(msg) from error
+    found, markers = _ask(python, _LIST)
     first: dict[str, tuple[str, str, list[str]]] = {}
     for name, version, requires in found:
         if name:
             key = canonicalize_name(name)
             first.setdefault(key, (key, version, requires))
     return list(first.values()), markers
+
+
+def _ask(python: Path, code: str) -> Any:
+    """Run code in an interpreter; return the JSON that it prints."""
+    try:
+        done = subprocess.run(  # noqa: S603  the interpreter that the maintainer named
+            [str(python), "-I", "-c", code], check=True, capture_output=True, text=True
+        )
+        return json.loads(done.stdout)
+    except (OSError, subprocess.CalledProcessError, ValueError) as error:
+        words = getattr(error, "stderr", "") or error
+        msg = f"{python} can't be asked what it has installed: {words}"
+        raise BuildError(msg) from error

@@ -175,8 +175,11 @@ class Uv:
 
 def _pyenv_pythons() -> list[str]:
     """Return where pyenv's Pythons are: uv sees its shims alone, which work for the active one."""
-    root = Path(os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv"))
-    return sorted(str(folder) for folder in root.glob("versions/3.*/bin"))
+    root = Path(os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv"), "versions")
+    try:
+        return [str(root / name / "bin") for name in sorted(os.listdir(root))]
+    except OSError:  # there is none, or it is another user's
+        return []
 
 
 def uv_flags(options: BuildOptions) -> list[str]:
