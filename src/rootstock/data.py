@@ -141,6 +141,13 @@ class EnvironmentFile:
         special = self.settings.get("licences", {})
         return str(special.get(model, self.settings.get("licence", "")))
 
+    def elements(self, model: str = "") -> tuple[str, ...]:
+        """Return the elements that a model claims to work for; empty if the file does not say."""
+        stated = self.settings.get("elements", "")
+        if not isinstance(stated, str):
+            stated = stated.get(model or "default", "")
+        return tuple(str(stated).split())
+
     @property
     def requires_python(self) -> str:
         """The ``requires-python`` specifier, or the oldest Python that a worker runs on."""

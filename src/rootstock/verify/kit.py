@@ -89,7 +89,9 @@ def of_element(symbol: str) -> Atoms:
     state = reference_states[atomic_numbers[symbol]] or {}
     if state.get("symmetry") in ("fcc", "bcc", "hcp", "diamond", "sc"):
         return bulk(symbol) * (2, 1, 1)
-    return Atoms(f"{symbol}2", [[0, 0, 0], [0, 0, 2.0]], cell=[8, 8, 8], pbc=False)
+    pair = Atoms(f"{symbol}2", [[0, 0, 0], [0, 0, 2.0]], cell=[8, 8, 8])
+    pair.center()
+    return pair
 
 
 def _rattled(atoms: Atoms) -> Atoms:
@@ -139,7 +141,7 @@ class _Subject:
                 passed, detail = check()
             except RootstockError as error:
                 passed, detail = False, str(error).partition("\n")[0]
-            yield Check(name, passed, detail)
+            yield Check(name, bool(passed), detail)  # NumPy's own bool is no JSON
             if not passed and check == self._properties:
                 return
 

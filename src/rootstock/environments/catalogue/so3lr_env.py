@@ -4,6 +4,7 @@
 # [tool.rootstock]
 # licence = "MIT (the package)"
 # paper = "10.1021/jacs.5c09558"
+# elements = "H C N O F P S Cl"
 # cache = "in the wheel"
 # ///
 """SO3LR: molecules and biomolecules with long-range electrostatics and dispersion.

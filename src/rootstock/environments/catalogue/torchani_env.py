@@ -4,6 +4,7 @@
 # [tool.rootstock]
 # licence = "MIT"
 # paper = "10.1021/acs.jctc.0c00121"
+# elements = "H C N O"
 # cache = "cache/torchani"
 # ///
 """ANI: organic molecules of H C N O, ANI-2x also F S Cl. float32.
