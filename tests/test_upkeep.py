@@ -423,24 +423,23 @@ def test_wheels_by_hand_in_a_network_namespace(root, tmp_path):
 # --- a site's own packages ------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    """An interpreter whose site packages hold a PyTorch, made by hand, and other things."""
-    folder = tmp_path_factory.mktemp("site")
+def make_site(folder: Path, six: str = "1.11.0") -> Path:
+    """Make an interpreter whose site packages hold a PyTorch, in name, and six."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     (packages,) = folder.glob("lib/python3.*/site-packages")
-    for name, version, requires in (
-        ("torch", "2.13.0+site", "Requires-Dist: six>=1.10\n"),
-        ("six", "1.11.0", ""),
-    ):
+    for name, version in (("torch", "2.13.0+site"), ("six", six)):
         info = packages / f"{name}-{version}.dist-info"
         info.mkdir()
-        (info / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{requires}"
-        )
+        text = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        (info / "METADATA").write_text(text)
         (info / "RECORD").write_text("")
         (packages / f"{name}.py").write_text(f"__version__ = {version!r}\n")
     return folder / "bin" / "python"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    return make_site(tmp_path_factory.mktemp("site"))
 
 
 def test_an_environment_over_a_site(root, site):
@@ -473,18 +472,86 @@ def test_the_file_can_say_so(root, site):
         ('"torch>=2.14"', {"python": "SITE"}, r"needs torch>=2.14, but .* has torch 2.13.0\+site"),
         ('"torch"', {"python": "3.11"}, "say which: --python /path/to/python"),
         ('"torch"', {}, "say which"),
-        # python-dateutil 2.9 needs six>=1.5, typing-inspect nothing of the site's; black wants none
-        ('"google-pasta", "torch", "cycler", "url-normalize==2.0.0"', {"python": "OLD"}, "six"),
+        # what a dependency of a dependency needs is checked, too
+        (
+            '"torch", "python-dateutil==2.9.0"',
+            {"python": "OLD"},
+            r"needs six >=1\.5, there is 1\.4",
+        ),
     ],
 )
 def test_a_site_that_does_not_fit(root, site, dependencies, options, words, tmp_path):
     file = put(root, dependencies=dependencies)
+    pythons = {"SITE": str(site)}
     if options.get("python") == "OLD":
-        pytest.skip("see test_requirements_of_others")
-    options = {k: str(site) if v == "SITE" else v for k, v in options.items()}
+        pythons["OLD"] = str(make_site(tmp_path / "old", six="1.4"))
+    options = {name: pythons.get(value, value) for name, value in options.items()}
     with pytest.raises(BuildError, match=words):
         install(file, root, QUIET, BuildOptions(system_site_packages=True, **options))
     assert not history(file, root)
+
+
+TORCH_FILE = """# /// script
+# requires-python = ">=3.10"
+# dependencies = ["torch>=2.4", "ase>=3.23", "six==1.16.0"]
+# ///
+def setup(model, device):
+    import six
+    import torch
+    from ase.calculators.lj import LennardJones
+
+    calc = LennardJones(sigma=2.3, epsilon=0.4)
+    print(torch.__file__, six.__file__, float(torch.ones(3).sum()))
+    return calc
+"""
+
+
+def test_over_a_real_pytorch(root, torch_root):
+    """CHGNet's environment plays the site: its packages hold PyTorch, NumPy, ASE."""
+    from ase.build import bulk
+
+    place = find_root(torch_root)
+    theirs = prepare(read_by_name("chgnet", place), place, QUIET)
+    root.source("my").write_text(TORCH_FILE)
+    file = read_by_name("my", root)
+    options = BuildOptions(python=str(theirs.python), system_site_packages=True)
+    install(file, root, QUIET, options)
+    lock = read_lock(root.lock(file))
+    # six is in CHGNet's environment, in whatever version its plotting wants
+    assert set(lock.packages) <= {"six"}
+    assert any(pin.startswith("torch==2.") for pin in lock.site)
+    with RootstockCalculator("my", root=root, device="cpu") as calc:
+        assert calc.get_potential_energy(bulk("Cu", cubic=True)) < 0
+        assert str(theirs.python.parent.parent) in calc.log.splitlines()[0].split()[0]
+        assert calc.provenance["packages"]["torch"].startswith("2.")
+
+
+# --- Ctrl-C -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("after", [0.3, 1.0, 2.5])
+def test_ctrl_c_in_an_install_leaves_nothing_half_done(root, after, tmp_path):
+    import signal
+
+    file = put(root, dependencies='"six==1.16.0"')
+    old = prepare(file, root, QUIET)
+    put(root, dependencies='"ase", "pandas", "scikit-learn"')
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rootstock", "install", "my", "--root", root.path],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "UV_CACHE_DIR": str(tmp_path / "empty cache")},
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    time.sleep(after)
+    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to all of the group
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode in (130, -signal.SIGINT), errors  # before Python's own start, -2
+    assert "Traceback" not in errors or process.returncode != 130
+    assert not list(root.generations(file).glob(".*"))
+    assert g.current(root.generations(file))[0].name == old.key
 
 
 # --- another user ---------------------------------------------------------------------------------------
@@ -501,8 +568,9 @@ def world(tmp_path_factory):
     python = next(
         (p for p in ("/usr/bin/python3.11", "/usr/bin/python3") if Path(p).exists()), None
     )
-    install(read_by_name("probe", root), root, QUIET, BuildOptions(python=python))
-    fetch("probe-downloads", root=root.path)
+    arguments = ["install", "probe", "--root", root.path, "--models", "downloads"]
+    found = as_json(*arguments, *(["--python", python] if python else []))
+    assert found["fetched"] == ["probe-downloads"]
     nobody = pwd.getpwnam("nobody")
     home = folder / "home"
     (home / ".cache" / "huggingface").mkdir(parents=True)

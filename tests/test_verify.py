@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from rootstock import RootstockCalculator
 from rootstock.cli import app
+from rootstock.health import status
 from rootstock.root import Root
 from rootstock.verify import check_calculator, latest, samples, verify
 
@@ -98,6 +99,8 @@ def test_a_model_in_its_environment(probe_root, tmp_path):
     assert found.checks[-1].detail == "bit for bit"
     assert latest(root, "probe", "emt") == [found]
     assert found.device == "cpu" and found.host and found.key
+    (health,) = [one for one in status(root) if one.name == "probe"]
+    assert f"verified on {found.host} cpu" in health.detail
 
 
 def test_the_command(probe_root):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .environments.model_strings import Available
     from .environments.weights import WeightsRecord
     from .root import Root
+    from .verify import Verification
 
 __all__ = ["Finding", "Health", "doctor", "status"]
 
@@ -72,10 +73,7 @@ def status(root: Root, *, deep: bool = False) -> list[Health]:
     found = [_environment(entry, root) for entry in available(root) if _is_of_interest(entry, root)]
     for layer, record in records(root):
         problems = check(layer, record, deep=deep)
-        seen = latest(root, record.environment, record.argument)
-        verified = "; ".join(
-            f"{'verified' if one.passed else 'FAILED'} on {one.host} {one.device}" for one in seen
-        )
+        verified = _verified(latest(root, record.environment, record.argument))
         detail = problems[0] if problems else ", ".join(filter(None, [_size(record), verified]))
         command = f"rootstock fetch {record.model}" if problems else ""
         found.append(Health(record.model, "damaged" if problems else "fetched", detail, command))
@@ -83,6 +81,14 @@ def status(root: Root, *, deep: bool = False) -> list[Health]:
     if left:
         found.append(Health("leftovers", "stale", f"{len(left)} to remove", "rootstock gc"))
     return found
+
+
+def _verified(found: list[Verification]) -> str:
+    """Say where models passed, and each that failed."""
+    places = {f"{one.host} {one.device}" for one in found if one.passed}
+    passed = [f"verified on {', '.join(sorted(places))}"] if places else []
+    failed = [f"{one.model} FAILED on {one.host} {one.device}" for one in found if not one.passed]
+    return "; ".join([*passed, *failed])
 
 
 def _size(record: WeightsRecord) -> str:
@@ -103,10 +109,7 @@ def _environment(entry: Available, root: Root) -> Health:
         return Health(entry.name, "broken", entry.problem.partition("\n")[0], where)
     file = entry.file
     install = f"rootstock install {file.name}"
-    verified = "; ".join(
-        f"{'verified' if one.passed else 'FAILED'} on {one.host} {one.device}"
-        for one in latest(root, file.name, "")
-    )
+    verified = _verified(latest(root, file.name))
     for layer in root.layers:
         found = current(layer.generations(file))
         if found is None:

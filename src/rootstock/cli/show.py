@@ -103,7 +103,7 @@ def show_environment(
             origin=file.origin,
             path=str(file.path),
             summary=file.summary,
-            licence=file.licence(),
+            licence="; ".join(sorted({file.licence(), *map(file.licence, file.models)} - {""})),
             paper=str(settings.get("paper", "")),
             cache=str(settings.get("cache", "")),
             requires_python=file.requires_python,

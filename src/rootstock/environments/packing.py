@@ -185,6 +185,9 @@ def unpack(archive: Path, root: Root, progress: Optional[Progress] = None) -> Bu
 
 
 def _extract(archive: Path, folder: Path) -> dict[str, Any]:
+    if not hasattr(tarfile, "data_filter"):
+        msg = "unpacking needs a Python that can do it safely: 3.10.12, 3.11.4, or newer"
+        raise ConfigurationError(msg)
     try:
         with tarfile.open(archive) as tar:
             tar.extractall(folder, filter="data")

@@ -169,8 +169,12 @@ class Generation:
 
 
 def history(file: EnvironmentFile, root: Root) -> list[Generation]:
-    """Return the built environments of a file in the layer that is written to, newest first."""
-    folder = root.own.generations(file)
+    """Return the built environments of a file, the user's own first, newest first."""
+    return [one for layer in root.layers for one in _generations(file, layer)]
+
+
+def _generations(file: EnvironmentFile, layer: Root) -> list[Generation]:
+    folder = layer.generations(file)
     now = g.current(folder)
     return [
         Generation(path.name, now is not None and path == now[0], marker)
@@ -197,7 +201,7 @@ def rollback(file: EnvironmentFile, root: Root, key: Optional[str] = None) -> Ge
     ConfigurationError
         There is none to go back to.
     """
-    found = history(file, root)
+    found = _generations(file, root.own)
     if key is not None:
         chosen = [one for one in found if one.key == key]
     else:

@@ -10,7 +10,7 @@ import socket
 import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Optional
 from urllib.parse import quote
 
 import numpy as np
@@ -202,15 +202,27 @@ def _record(root: Root, environment: str, argument: str, found: Verification) ->
         new.replace(folder / f"{name}.json")
 
 
-def latest(root: Root, environment: str, argument: str) -> list[Verification]:
-    """Return the recorded verifications of a model, one for each machine and device."""
+def latest(root: Root, environment: str, argument: Optional[str] = None) -> list[Verification]:
+    """Return the recorded verifications of a model, one for each machine and device.
+
+    Parameters
+    ----------
+    root : Root
+        Where.
+    environment : str
+        Its name.
+    argument : str, optional
+        Which model; by default all of the environment.
+    """
     found = {}
     for layer in reversed(root.layers):
-        for path in sorted(_folder(layer, environment, argument).glob("*.json")):
+        folder = _folder(layer, environment, argument or "")
+        paths = folder.parent.glob("*/*.json") if argument is None else folder.glob("*.json")
+        for path in sorted(paths):
             try:
                 data = json.loads(path.read_bytes())
                 checks = tuple(Check(**entry) for entry in data.pop("checks"))
-                found[path.name] = Verification(checks=checks, **data)
+                found[path.parent.name, path.name] = Verification(checks=checks, **data)
             except (OSError, ValueError, TypeError, KeyError):
                 continue  # of another version, or just being written
     return list(found.values())

