@@ -115,8 +115,12 @@ def show(result: Result, as_json: bool) -> None:
     """Print a result, for a person or for a program."""
     if as_json:
         typer.echo(json.dumps(plain(result), indent=2))
+        return
+    shown = result.renderable()
+    if isinstance(shown, str):
+        typer.echo(shown)  # as it is: paths and commands are to be copied
     else:
-        Console().print(result.renderable())
+        Console().print(shown)
 
 
 def plain(value: Any) -> Any:

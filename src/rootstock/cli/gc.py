@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Optional, Union
 
 import typer
 
@@ -37,12 +37,14 @@ class Collection:
     items: tuple[Leftover, ...]
     failed: tuple[Leftover, ...]
 
-    def renderable(self) -> Table:
+    def renderable(self) -> Union[Table, str]:
         """Return a table."""
+        if not self.items and not self.failed:
+            return "nothing to remove"
         title = "removed" if self.removed else "can be removed"
         rows = [(str(one.path), one.why) for one in self.items]
         rows += [(str(one.path), f"NOT removed: {one.why}") for one in self.failed]
-        return table(title if rows else "nothing to remove", ("path", "why"), rows)
+        return table(title, ("path", "why"), rows)
 
 
 def gc(  # noqa: PLR0913, PLR0917  options, which nobody passes by place

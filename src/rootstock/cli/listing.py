@@ -67,14 +67,14 @@ class Listing:
         from rich.table import Table
 
         table = Table(title=self.root, title_justify="left")
-        for column in ("environment", "from", "built", "model string", "what it is", "licence"):
-            table.add_column(column)
+        table.add_column("model string", no_wrap=True)
+        for column in ("what it is", "licence of the weights", "from", "built"):
+            table.add_column(column, overflow="fold")
         for entry in self.environments:
-            rows = list(entry.models.items()) or [(entry.name, entry.problem)]
-            for number, (model, text) in enumerate(rows):
-                first = (entry.name, entry.origin, "yes" if entry.built else "no")
-                licence = entry.licences.get(model, "")
-                table.add_row(*(first if number == 0 else ("", "", "")), model, text, licence)
+            where = (entry.origin, "yes" if entry.built else "no")
+            for model, text in entry.models.items() or [(entry.name, entry.problem)]:
+                table.add_row(model, text, entry.licences.get(model, ""), *where)
+            table.add_section()
         if self.sizes:
             table.caption = "; ".join(
                 f"{n}: {size / 2**20:,.0f} MiB" for n, size in self.sizes.items()
