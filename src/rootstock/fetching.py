@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import threading
 from typing import TYPE_CHECKING, Any, Optional
 
+from . import environments
 from .arguments import make_recipe
 from .environments.weights import Snapshot, WeightsRecord, write_record
 from .errors import ConfigurationError
 from .launch import Session
+from .progress import default_progress
 from .root import maintaining
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Union
 
     from .progress import Progress
@@ -70,13 +74,39 @@ def fetch(
         place.create()
         before = Snapshot(place.own)
         try:
-            report = session.report()
+            with _shown(session, model, progress or default_progress()):
+                report = session.report()
         finally:
             session.stop()
         files = before.taken(report.opened)
     environment = session.environment
     key = "" if environment is None else environment.key
     return write_record(place, recipe.file.name, recipe.argument, key, files)
+
+
+@contextlib.contextmanager
+def _shown(session: Session, model: str, progress: Progress) -> Iterator[None]:
+    """Show what the worker prints while it loads: that is where downloads say how far they are."""
+    done = threading.Event()
+    environments.prepare(session.recipe.file, session.recipe.root, progress)  # shows itself
+
+    def follow() -> None:
+        last = ""
+        while not done.wait(1.0):
+            line = session.log.replace("\r", "\n").rstrip().rpartition("\n")[2].strip()
+            if line and line != last:
+                progress.line(line)
+                last = line
+
+    thread = threading.Thread(target=follow, daemon=True)
+    progress.begin(f"loading {model}, downloading its weights if need be")
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        progress.end("")
 
 
 def _recipe(

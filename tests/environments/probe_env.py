@@ -134,6 +134,82 @@ def download():
             stream.write("x")
 
 
+class Crash(Null):
+    """Does what it is told at its n-th call, or when its process ends."""
+
+    def __init__(self, what, when):
+        super().__init__()
+        self.what, self.when, self.calls = what, when, 0
+        if when == "close":
+            import atexit
+
+            atexit.register(crash, what)
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        self.calls += 1
+        if self.when == str(self.calls):
+            if self.what in SPOILED:
+                self.results = SPOILED[self.what](len(atoms))
+            else:
+                crash(self.what)
+
+
+SPOILED = {
+    "atoms": lambda n: {"energy": 0.0, "forces": np.zeros((n + 1, 3))},
+    "nan": lambda n: {"energy": 0.0, "forces": np.full((n, 3), np.nan)},
+    "nan energy": lambda n: {"energy": float("nan"), "forces": np.zeros((n, 3))},
+    "dtype": lambda n: {"energy": 0.0, "forces": np.zeros((n, 3), complex)},
+    "text": lambda n: {"energy": "low", "forces": np.zeros((n, 3))},
+    "stress": lambda n: {"energy": 0.0, "forces": np.zeros((n, 3)), "stress": np.zeros(5)},
+}
+
+
+def wire():
+    """Return the socket to the host, as a model library never should."""
+    for name in sorted(os.listdir("/proc/self/fd"), key=int):
+        try:
+            if os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
+                return int(name)
+        except OSError:
+            continue
+    raise OSError("no socket")
+
+
+def crash(what):
+    print("these are my last words:", what, flush=True)
+    if what == "half a reply":
+        os.write(wire(), b"FORCER")
+        os._exit(0)
+    if what == "half a reply, then nothing":
+        os.write(wire(), b"FORCEREADY")
+        time.sleep(600)
+    if what == "garbage":
+        os.write(wire(), b"\xff" * 4096)
+        time.sleep(600)
+    if what == "close socket":
+        os.close(wire())
+        time.sleep(600)
+    if what == "memory":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
+        raise MemoryError(len(bytearray(2**33)))
+    if what == "loop":
+        while True:
+            pass
+    if what == "stdout":
+        while True:
+            print("x" * 1000)
+    if what == "exit 0":
+        sys.exit(0)
+    if what == "exit 1":
+        sys.exit(1)
+    if what == "os._exit":
+        os._exit(3)
+    act({"dozen helpers": "helpers", "SIGSEGV": "segfault"}.get(what, what))
+
+
 def act(what):
     if what == "raise":
         raise RuntimeError("the model's own words")
@@ -164,7 +240,7 @@ def act(what):
     if what.startswith("sleep-"):
         time.sleep(float(what[6:]))
     if what == "helpers":  # helper processes that inherit all they can and outlive their parent
-        for _ in range(5):
+        for _ in range(12):
             if os.fork() == 0:
                 time.sleep(600)
                 os._exit(0)
@@ -182,6 +258,10 @@ def act(what):
 
 def setup(model, device, **options):
     print("loading", model, "on", device)
+    if model == "crash":
+        if options["when"] == "setup":
+            crash(options["what"])
+        return Crash(**options)
     if model == "null":
         return Null()
     if model == "reference":
@@ -229,3 +309,7 @@ class World(Calculator):
             "python": list(sys.version_info[:3]),
             "stdin": sys.stdin.read(),
         }
+
+
+if os.environ.get("PROBE_AT_IMPORT"):
+    crash(os.environ["PROBE_AT_IMPORT"])

@@ -59,6 +59,7 @@ def gc(  # noqa: PLR0913, PLR0917  options, which nobody passes by place
     """Remove old environments and leftovers of killed builds; shows the plan first."""
     with edge():
         from ..environments import collect, plan_collection
+        from ..progress import default_progress
         from ..root import find_root
 
         plan = tuple(plan_collection(find_root(root, cluster), days, caches=caches))
@@ -69,7 +70,12 @@ def gc(  # noqa: PLR0913, PLR0917  options, which nobody passes by place
             if not (ask and plan):
                 show(Collection(removed=False, items=plan, failed=()), as_json)
             return
-        failed = tuple(collect(plan))
+        progress = default_progress()
+        progress.begin("cleaning up")
+        try:
+            failed = tuple(collect(plan, progress))
+        finally:
+            progress.end("")
         names = {one.path for one in failed}
         gone = tuple(one for one in plan if one.path not in names)
         show(Collection(removed=True, items=gone, failed=failed), as_json)

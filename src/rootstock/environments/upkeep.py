@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ..data import EnvironmentFile
+    from ..progress import Progress
 
 __all__ = [
     "Generation",
@@ -346,13 +347,15 @@ def _is_used(folder: Path, used: set[str]) -> bool:
     return any(command.startswith(f"{folder}{os.sep}") for command in used)
 
 
-def collect(plan: Iterable[Leftover]) -> list[Leftover]:
+def collect(plan: Iterable[Leftover], progress: Optional[Progress] = None) -> list[Leftover]:
     """Remove what a plan names; return what could not be removed.
 
     Interrupted, it can be run again.
     """
     failed = []
     for item in plan:
+        if progress is not None:
+            progress.line(f"removing {item.path}")
         try:
             _remove(item.path)
         except FileNotFoundError:

@@ -177,9 +177,10 @@ def _pyenv_pythons() -> list[str]:
     """Return where pyenv's Pythons are: uv sees its shims alone, which work for the active one."""
     root = Path(os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv"), "versions")
     try:
-        return [str(root / name / "bin") for name in sorted(os.listdir(root))]
+        names = sorted(name for name in os.listdir(root) if name.startswith("3."))
     except OSError:  # there is none, or it is another user's
         return []
+    return [str(root / name / "bin") for name in names]
 
 
 def uv_flags(options: BuildOptions) -> list[str]:

@@ -16,6 +16,8 @@ __all__ = ["WorkerLog"]
 #: Bytes after which old output is dropped.
 _CAP = 8 * 2**20
 _TAIL_LINES = 30
+#: And characters.
+_TAIL_LENGTH = 4000
 
 
 class WorkerLog:
@@ -40,8 +42,9 @@ class WorkerLog:
         return raw.decode(errors="replace")
 
     def tail(self) -> str:
-        """Return the last lines."""
-        return "\n".join(self.text().rstrip().splitlines()[-_TAIL_LINES:])
+        """Return the last lines, for an error: not too many, and not too long."""
+        text = "\n".join(self.text().rstrip().splitlines()[-_TAIL_LINES:])
+        return text if len(text) <= _TAIL_LENGTH else f"... {text[-_TAIL_LENGTH:]}"
 
     def trim(self) -> None:
         """Drop old output if there is too much of it."""

@@ -118,6 +118,7 @@ class ForeignHost:
         ]
 
     def _header(self, deadline: Optional[float]) -> bytes:
+        self._connection.deadline = deadline
         self._connection.wait(deadline)
         return self._connection.read_header()
 

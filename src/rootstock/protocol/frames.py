@@ -30,8 +30,8 @@ MAX_PAYLOAD = 2**31 - 1
 _SOCKET_BUFFER = 4 * 2**20
 #: Buffers a kernel takes in one call (Linux: IOV_MAX = 1024).
 _MAX_BUFFERS = 1000
-#: Seconds between two ticks while waiting.
-_TICK = 5.0
+#: Seconds between two ticks while waiting: a model that prints without end fills memory fast.
+_TICK = 0.5
 
 Buffers = list[Union[bytes, bytearray, memoryview]]
 
@@ -79,6 +79,9 @@ class Connection:
         self._poller = select.poll()
         self._poller.register(sock, select.POLLIN)
         self._tick: Optional[Callable[[], object]] = None
+        #: Until when all of an answer has to be there; see :meth:`wait`. Costs nothing as long as
+        #: messages arrive whole.
+        self.deadline: Optional[float] = None
 
     def close(self) -> None:
         """Close the socket; more than once does nothing."""
@@ -188,8 +191,10 @@ class Connection:
             header was consumed, and what follows is there for the next read.
         """
         got = self._take(buffers)
+        if not got:
+            got = self._receive(buffers)  # the caller has waited for it
         while got < HEADER:
-            got += self._receive(_after(buffers, got))
+            got += self._receive_more(buffers, got)
         word = bytes(buffers[0][:HEADER])
         if word == expected:
             self._fill(buffers, got)
@@ -213,7 +218,13 @@ class Connection:
     def _fill(self, buffers: Buffers, got: int) -> None:
         total = sum(map(len, buffers))
         while got < total:
-            got += self._receive(_after(buffers, got))
+            got += self._receive_more(buffers, got)
+
+    def _receive_more(self, buffers: Buffers, got: int) -> int:
+        """Read once into what is left of `buffers`, waiting for it until the deadline."""
+        if self.deadline is not None:
+            self.wait(self.deadline)
+        return self._receive(_after(buffers, got))
 
     def _receive(self, buffers: Buffers) -> int:
         """Read once into `buffers`; at least one byte, or the peer is gone."""

@@ -60,7 +60,7 @@ class Host:
         word = self._await(deadline)
         if word != m.READY:
             self._raise(word)
-        report: dict[str, Any] = m.read_json(self._connection, "a report")
+        report = _mapping(m.read_json(self._connection, "a report"), "implemented_properties")
         self.in_step = True
         names = report["implemented_properties"][: m.MAX_PROPERTIES]
         self._bits = {name: 1 << bit for bit, name in enumerate(names)}
@@ -92,7 +92,8 @@ class Host:
         Raises
         ------
         ModelError
-            The model raised.
+            The model raised, or gave an energy, forces or a stress that are no such thing: another
+            shape, no real numbers, not finite.
         PropertyMissingError
             The model says that it has no such property.
         CallTimeoutError, PeerClosedError, ProtocolError
@@ -112,6 +113,7 @@ class Host:
         self._write(buffers)
         results = self._results(deadline)
         self._topology = structure.topology
+        check_results(results, len(positions))
         return results
 
     def drain(self, deadline: float) -> None:
@@ -139,6 +141,7 @@ class Host:
 
     def _await(self, deadline: Optional[float], payload: Any = None) -> bytes:
         """Wait for an answer; read its header, and `payload` with it if it is FORCEREADY."""
+        self._connection.deadline = deadline
         self._connection.wait(deadline)
         self.owed = False
         buffers = [self._word] if payload is None else [self._word, payload]
@@ -172,13 +175,70 @@ class Host:
             msg = f"the worker sent {word!r}, which is no answer"
             raise ProtocolError(msg)
         failed = m.read_json(self._connection, "an error")
+        failed = _mapping(failed, "type", "message", "traceback", "bases")
         self.in_step = True
         kind, text = str(failed["type"]), str(failed["message"])
-        cause = RemoteTracebackError(failed["traceback"])
+        cause = RemoteTracebackError(str(failed["traceback"]))
         if "PropertyNotImplementedError" in failed["bases"]:
             raise PropertyMissingError(text) from cause
         msg = f"{kind.removeprefix('builtins.')}: {text}"
         raise ModelError(msg, kind) from cause
+
+
+def _mapping(document: Any, *names: str) -> dict[str, Any]:
+    """Return a JSON object that has these entries; those in the plural are lists of strings."""
+    lists = ("implemented_properties", "bases")
+    if (
+        not isinstance(document, dict)
+        or not all(name in document for name in names)
+        or not all(
+            isinstance(document[name], list) and all(isinstance(i, str) for i in document[name])
+            for name in names
+            if name in lists
+        )
+    ):
+        msg = f"the worker sent an object without {', '.join(names)}"
+        raise ProtocolError(msg)
+    return document
+
+
+def check_results(results: Mapping[str, Any], natoms: int) -> None:
+    """Refuse an energy, forces or a stress that can't be: whoever uses them would not notice.
+
+    Raises
+    ------
+    ModelError
+        Names the property, and what it is.
+    """
+    shapes = {"energy": ((), (1,)), "forces": ((natoms, 3),), "stress": ((6,), (3, 3))}
+    for name, allowed in shapes.items():
+        value = results.get(name)
+        if value is None:
+            continue
+        array = np.asarray(value)
+        if array.shape not in allowed or array.dtype.kind not in "fiu":
+            msg = (
+                f"the model gave {name} of shape {array.shape} and type {array.dtype} for {natoms} "
+                "atoms: its calculator is wrong"
+            )
+            raise ModelError(msg)
+        with np.errstate(over="ignore", invalid="ignore"):
+            finite = np.isfinite(array.sum())  # one pass, and no temporary
+        # a sum may overflow where no number did
+        if not finite and not np.isfinite(array).all():
+            msg = (
+                f"the model gave {name} that are not finite: {_where(array)}. Two atoms on one "
+                "spot, or far outside of what it knows?"
+            )
+            raise ModelError(msg)
+
+
+def _where(array: np.ndarray) -> str:
+    bad = ~np.isfinite(array)
+    if array.ndim == 2 and len(array) > 3:  # noqa: PLR2004  per atom
+        atoms = np.flatnonzero(bad.any(axis=1))
+        return f"{array[atoms[0]].tolist()} for atom {atoms[0]}, one of {len(atoms)}"
+    return str(array.tolist())
 
 
 def _topology_message(topology: Topology) -> Buffers:
