@@ -20,7 +20,6 @@ from .errors import (
     CallTimeoutError,
     ConfigurationError,
     PropertyMissingError,
-    RootstockError,
 )
 from .launch import Session
 from .protocol.addresses import Address, connect, make_address
@@ -189,7 +188,7 @@ class Service:
             msg = f"count={order.count} must be 1 or more"
             raise ConfigurationError(msg)
         self._stopped = threading.Event()
-        self._error: Optional[RootstockError] = None
+        self._error: Optional[Exception] = None
         self._members = [
             _Member(order, number, self._stopped, self._fail)
             for number in range(1, order.count + 1)
@@ -205,8 +204,8 @@ class Service:
 
         Raises
         ------
-        RootstockError
-            What ended a worker. All others are stopped then.
+        Exception
+            What ended a worker, of ours as a rule. All others are stopped then.
         """
         deadline = time.monotonic() + seconds
         for member in self._members:
@@ -227,7 +226,7 @@ class Service:
         for member in self._members:
             member.thread.join(max(0.0, deadline - time.monotonic()))
 
-    def _fail(self, error: RootstockError) -> None:
+    def _fail(self, error: Exception) -> None:
         """Keep the first error and end the other connections."""
         self._error = self._error or error
         self._hang_up()
@@ -246,7 +245,7 @@ class _Member:
         order: Order,
         number: int,
         stopped: threading.Event,
-        fail: Callable[[RootstockError], None],
+        fail: Callable[[Exception], None],
     ) -> None:
         self._order = order
         self._number = number
@@ -282,7 +281,7 @@ class _Member:
             properties = self._properties()
             while self._serve_once(properties) and self._order.reconnect:
                 pass
-        except RootstockError as error:
+        except Exception as error:  # noqa: BLE001  whatever it is belongs to who asked for this
             if not self._stopped.is_set():
                 self._fail(error)
         finally:
@@ -291,9 +290,10 @@ class _Member:
 
     def _properties(self) -> tuple[str, ...]:
         implemented = self._session.report().implemented_properties
-        if "forces" not in implemented:
-            msg = f"model {self._order.recipe.text!r} has no forces, which every driver asks for"
-            raise PropertyMissingError(msg)
+        for name in ("energy", "forces"):
+            if name not in implemented:
+                msg = f"model {self._order.recipe.text!r} has no {name}, which every driver wants"
+                raise PropertyMissingError(msg)
         return implemented
 
     def _serve_once(self, properties: tuple[str, ...]) -> bool:
@@ -308,7 +308,8 @@ class _Member:
         )
         self._socket, self._state = sock, "connected"
         try:
-            self._guest.run()
+            if not self._stopped.is_set():  # told to between the connection and now
+                self._guest.run()
         finally:
             steps = self._guest.evaluated
             self._socket = self._guest = None

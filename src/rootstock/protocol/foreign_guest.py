@@ -100,11 +100,16 @@ class ForeignGuest:
             The model gave something that is not finite. What `evaluate` raises passes through.
         """
         try:
-            while (word := self._connection.read_header()) != m.EXIT:
+            while (word := self._next()) != m.EXIT:
                 self._obey(word)
         except PeerClosedError:
             return False
         return True
+
+    def _next(self) -> bytes:
+        """Return the next header. A server may take any time to it, but not in its middle."""
+        self._connection.wait()
+        return self._connection.read_header()
 
     def _obey(self, word: bytes) -> None:
         if word == m.STATUS:
