@@ -527,6 +527,15 @@ def test_clients_that_break_and_the_next_one(tmp_path, answers, words):
             assert calc.get_potential_energy(atoms) == pytest.approx(HARTREE)
 
 
+def test_numbers_that_are_none(tmp_path):
+    path, atoms = tmp_path / "socket", copper(1)
+    spoiled = REPLY.replace(np.ones(12).tobytes(), np.full(12, np.nan).tobytes())
+    with IPICalculator(socket=path) as calc, background(hand_client, path, READY, spoiled):
+        with pytest.raises(ModelError, match="not finite"):
+            calc.get_potential_energy(atoms)
+        assert not calc.results
+
+
 def test_a_client_that_takes_too_long(tmp_path):
     path, atoms = tmp_path / "socket", copper(1)
     with IPICalculator(socket=path, timeout=0.2, startup_timeout=0.3) as calc:

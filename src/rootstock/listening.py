@@ -24,6 +24,7 @@ from .errors import (
 from .protocol.addresses import accept, listen, make_address
 from .protocol.foreign_host import ForeignHost
 from .protocol.frames import Connection
+from .protocol.host import check_results
 from .protocol.units import virial_to_stress
 
 if TYPE_CHECKING:
@@ -127,6 +128,8 @@ class IPICalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             Species or ``pbc`` are not those of the client.
         StartupError
             No client came, or `command` ended before it connected.
+        ModelError
+            The client's numbers are not finite.
         WorkerDiedError, CallTimeoutError, ProtocolError
             The client broke; the next calculation waits for another one.
         """
@@ -142,16 +145,17 @@ class IPICalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         self._take(answer, structure, properties)
 
     def _take(self, answer: Answer, structure: Structure, properties: Iterable[str]) -> None:
-        self.extras = answer.extras
-        self.results = {
+        results = {
             "energy": answer.energy,
             "free_energy": answer.energy,
             "forces": answer.forces,
         }
         volume = abs(float(np.linalg.det(structure.cell)))
         if volume > 0:
-            self.results["stress"] = virial_to_stress(answer.virial, volume)
-        elif "stress" in properties:
+            results["stress"] = virial_to_stress(answer.virial, volume)
+        check_results(results, len(structure.positions))
+        self.extras, self.results = answer.extras, results
+        if "stress" in properties and "stress" not in results:
             msg = "there is no stress without three lattice vectors"
             raise PropertyMissingError(msg)
 

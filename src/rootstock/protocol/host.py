@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..data import Results, Structure, Topology
     from .frames import Buffers, Connection
 
-__all__ = ["Host"]
+__all__ = ["Host", "check_results"]
 
 
 class Host:
