@@ -21,6 +21,9 @@ HERE = Path(__file__).resolve().parent
 REPO = HERE.parent
 PROBE = HERE / "environments" / "probe_env.py"
 TORCH = "torch==2.13.0"
+needs_root = pytest.mark.skipif(
+    os.geteuid() != 0, reason="becomes another user, gives files away, or takes the network away"
+)
 #: A variable that workers inherit, so that another session's aren't taken for ours.
 MARK = b"TEST_SESSION=%d" % os.getpid()
 

@@ -11,7 +11,7 @@ from pathlib import Path  # noqa: TC003
 
 import pytest
 from ase.build import bulk
-from conftest import PROBE
+from conftest import PROBE, needs_root
 
 from rootstock import RootError, RootstockCalculator, RootstockError, WorkerDiedError
 from rootstock.environments import prepare, read_by_name
@@ -94,6 +94,7 @@ def test_a_home_that_is_a_link_and_one_that_is_gone(built, tmp_path):
     call(built, variables={"HOME": str(tmp_path / "gone")})
 
 
+@needs_root
 def test_no_shared_memory(built):
     script = 'umount /dev/shm && exec "$@"'
     call(built, before=["unshare", "-m", "sh", "-c", script, "sh"])
@@ -181,6 +182,7 @@ def test_what_vanishes_under_a_running_worker(built, tmp_path, what, monkeypatch
         assert str(error.value)
 
 
+@needs_root
 def test_a_root_on_a_read_only_file_system(built, tmp_path):
     where = tmp_path / "mounted"
     where.mkdir()

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import PROBE, REPO
+from conftest import PROBE, REPO, needs_root
 from test_environments import environment
 from typer.testing import CliRunner
 
@@ -88,6 +88,7 @@ def test_init_makes_the_folders_and_may_be_repeated(tmp_path):
     assert names == {"environments", "envs", "cache", "home"}
 
 
+@needs_root
 def test_init_for_a_group(tmp_path):
     import grp
 
@@ -374,6 +375,7 @@ with RootstockCalculator("probe-downloads", root=root, device="cpu") as calc:
 """
 
 
+@needs_root
 def test_a_pack_runs_where_there_is_no_network(over, tmp_path):
     fetch("probe-downloads", root=over)
     archive = tmp_path / "probe.tar"
@@ -404,6 +406,7 @@ def test_packs_that_are_none(root, tmp_path):
 # --- no network, wheels by hand -----------------------------------------------------------------------
 
 
+@needs_root
 def test_wheels_by_hand_in_a_network_namespace(root, tmp_path):
     wheels = tmp_path / "wheels"
     command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "six==1.16.0"]
@@ -614,6 +617,7 @@ def look(folder: Path) -> dict:
     }
 
 
+@needs_root
 def test_another_user_runs_and_writes_nothing_into_the_shared_root(world):
     before = look(world)
     out = as_user(
@@ -638,6 +642,7 @@ def test_another_user_runs_and_writes_nothing_into_the_shared_root(world):
     assert (world / "home" / ".cache" / "rootstock" / "triton" / "written").exists()
 
 
+@needs_root
 def test_another_user_adds_their_own_over_it(world):
     before = look(world)
     out = as_user(
@@ -664,6 +669,7 @@ def test_another_user_adds_their_own_over_it(world):
     assert look(world) == before
 
 
+@needs_root
 def test_the_maintainers_edit_does_not_make_users_build(world):
     source = world / "root" / "environments" / "probe_env.py"
     text = source.read_text()
@@ -679,6 +685,7 @@ def test_the_maintainers_edit_does_not_make_users_build(world):
     assert out == "0.0\n"
 
 
+@needs_root
 def test_init_of_somebody_elses_root_is_refused(world):
     out = as_user(
         world,

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Optional, Union
 
 from .clusters import cluster_root
-from .config import default_overlay, default_root, read_config
+from .config import default_overlay, default_root, private_cache, read_config
 from .errors import ConfigurationError, RootError
 
 if TYPE_CHECKING:
@@ -88,6 +88,11 @@ class Root:
     def records(self) -> Path:
         """What was fetched, and what was verified where."""
         return self.path / "records"
+
+    @property
+    def private(self) -> Path:
+        """Compiled kernels and settings of libraries: each user's own, whoever's root it is."""
+        return private_cache()
 
     @property
     def is_group_shared(self) -> bool:

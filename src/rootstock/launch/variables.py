@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
-from ..config import private_cache
 from ..errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -128,7 +127,7 @@ def cache_variables(root: Root, caller: Mapping[str, str]) -> dict[str, str]:
     caller : mapping
         The caller's own environment variables.
     """
-    own, private = root.own, private_cache()
+    own, private = root.own, root.private
     found = {
         "HOME": str(own.home),
         "XDG_CACHE_HOME": str(own.cache),
