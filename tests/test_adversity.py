@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -13,7 +14,13 @@ import pytest
 from ase.build import bulk
 from conftest import PROBE, needs_root
 
-from rootstock import RootError, RootstockCalculator, RootstockError, WorkerDiedError
+from rootstock import (
+    InsecureWarning,
+    RootError,
+    RootstockCalculator,
+    RootstockError,
+    WorkerDiedError,
+)
 from rootstock.environments import prepare, read_by_name
 from rootstock.progress import Progress
 from rootstock.root import Root
@@ -136,6 +143,35 @@ def test_no_descriptors_left(make):
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert calc.get_potential_energy(bulk("Cu")) == 0.0
+
+
+def test_code_that_everybody_could_change_is_warned_of(built, tmp_path):
+    own = tmp_path / "own_env.py"
+    shutil.copyfile(PROBE, own)
+    own.chmod(0o666)
+    with pytest.warns(InsecureWarning, match=r"own_env\.py can be changed by everybody"):
+        RootstockCalculator(environment=own, model="null", root=built).close()
+    own.chmod(0o664)
+    RootstockCalculator(environment=own, model="null", root=built).close()  # a group is trusted
+    tmp_path.chmod(0o777)
+    with pytest.warns(InsecureWarning, match="chmod -R o-w"):
+        RootstockCalculator(environment=own, model="null", root=built).close()
+    tmp_path.chmod(0o1777)
+    RootstockCalculator(environment=own, model="null", root=built).close()
+    tmp_path.chmod(0o700)
+
+
+def test_tokens_stay_where_they_are(make, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setenv("WANDB_API_KEY", "wandb_secret")
+    calc = make("probe-misbehaving")
+    atoms = bulk("Cu")
+    calc.get_potential_energy(atoms)
+    atoms.info["do"] = "exit-3"
+    with pytest.raises(WorkerDiedError) as error:
+        calc.get_potential_energy(atoms)
+    shown = [str(error.value), repr(calc), json.dumps(calc.provenance), json.dumps(calc.todict())]
+    assert not any("secret" in text for text in [*shown, calc.log, repr(calc.report)])
 
 
 def test_the_clock_may_jump(make, monkeypatch):

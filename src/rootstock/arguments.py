@@ -62,6 +62,7 @@ def make_recipe(  # noqa: PLR0913  one for each argument of the calculator
             raise ConfigurationError(msg)
         spec, file = environments.resolve(model, folder)
         argument = spec.argument
+    environments.warn_if_open(file, folder)
     offline = (
         folder is not None
         and check_weights

@@ -21,6 +21,8 @@
     └── ProtocolError                        the peer does not speak the protocol
         └── PeerClosedError (EOFError)       the peer closed the connection
 
+    InsecureWarning (UserWarning)            others could change the code that a worker runs
+
 Names in brackets are the ASE or built-in classes that an error also is, so code written for ASE
 keeps catching what it caught. Every message says what happened, where, and what to do next.
 
@@ -44,6 +46,7 @@ __all__ = [
     "CallTimeoutError",
     "ConfigurationError",
     "EnvironmentFileError",
+    "InsecureWarning",
     "ModelError",
     "PeerClosedError",
     "PropertyMissingError",
@@ -182,3 +185,7 @@ class RemoteTracebackError(Exception):
     def __str__(self) -> str:
         """Return the traceback on lines of its own."""
         return "\n\n" + str(self.args[0] if self.args else "")
+
+
+class InsecureWarning(UserWarning):
+    """Others on this machine could change the code that a worker runs as the user."""

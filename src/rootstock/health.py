@@ -16,6 +16,7 @@ from .config import private_cache
 from .environments import available
 from .environments.build import find_built, fits
 from .environments.generations import current
+from .environments.trust import open_to_all
 from .environments.upkeep import plan_collection
 from .environments.uv import Uv
 from .environments.weights import check, records
@@ -230,8 +231,7 @@ def _first_bad(root: Root) -> Optional[Finding]:
             mode = path.stat().st_mode
         except OSError:
             continue
-        world = mode & stat.S_IWOTH and not mode & stat.S_ISVTX
-        if world:
+        if open_to_all(path):
             detail = f"{path} can be written by everybody: they could run code as you"
             return Finding("permissions", "problem", detail, f"chmod -R o-w {root.path}")
         readable = mode & stat.S_IROTH and (not stat.S_ISDIR(mode) or mode & stat.S_IXOTH)

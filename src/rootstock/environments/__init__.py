@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .header import declared_packages, read_environment_file
     from .model_strings import available, local_path, read_by_name, resolve, resolve_file
     from .packing import pack, unpack
+    from .trust import warn_if_open
     from .upkeep import (
         add_files,
         collect,
@@ -49,6 +50,7 @@ _HOMES = {
     "rollback": "upkeep",
     "uninstall": "upkeep",
     "unpack": "packing",
+    "warn_if_open": "trust",
     "weights_provenance": "weights",
 }
 
@@ -76,6 +78,7 @@ __all__ = [
     "rollback",
     "uninstall",
     "unpack",
+    "warn_if_open",
     "weights_provenance",
 ]
 
