@@ -228,6 +228,32 @@ def test_a_root_on_a_read_only_file_system(built, tmp_path):
     assert (tmp_path / "overlay" / "home").is_dir()
 
 
+@needs_root
+def test_no_inodes_left(built, tmp_path):
+    """A build where not one more file can be made."""
+    where = tmp_path / "small"
+    where.mkdir()
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom rootstock import RootError, RootstockError, find_root\n"
+        "from rootstock.environments import read_by_name, prepare\n"
+        "root = find_root(sys.argv[1])\n"
+        "try:\n    prepare(read_by_name('emt', root), root)\n"
+        "except RootstockError as error:\n    print(type(error).__name__, error)\n"
+        "print(sorted(p.name for p in Path(sys.argv[1]).rglob('.*')))\n"
+    )
+    script = 'mount -t tmpfs -o nr_inodes=60 none "$0" && exec "$@"'
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", script, where, sys.executable, "-c", code, where],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    error, left = done.stdout.rstrip().rsplit("\n", 1)
+    assert error.startswith(("BuildError", "RootError")) and "No space left" in error
+    assert left == "[]"
+
+
 def test_a_full_disk_for_the_overlay_is_a_clear_error(built, tmp_path):
     file = tmp_path / "file"
     file.write_text("")

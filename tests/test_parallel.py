@@ -154,3 +154,70 @@ def test_an_interpreter_that_ends_without_close_is_quiet(probe_root):
     )
     assert (done.returncode, done.stdout) == (0, "0.0\n")
     assert not [line for line in done.stderr.splitlines() if not line.startswith("rootstock: ")]
+
+
+def energy_of(calc, shift: float) -> tuple[float, int, int]:
+    """Runs in another process: energy, that process, its worker."""
+    atoms = slab()
+    atoms.positions += shift
+    return float(calc.get_potential_energy(atoms)), os.getpid(), calc.report.pid
+
+
+def expected(shifts):
+    return [slab().positions.sum() + 12 * shift for shift in shifts]
+
+
+SHIFTS = [0.0, 0.5, 1.0, 1.5]
+
+
+LOKY = """
+import os, sys
+import joblib
+from ase.build import bulk
+from rootstock import RootstockCalculator
+
+def energy_of(calc, shift):
+    atoms = bulk("Cu", cubic=True)
+    atoms.positions += shift
+    return float(calc.get_potential_energy(atoms)), os.getpid(), calc.report.pid
+
+with RootstockCalculator("probe-misbehaving", root=sys.argv[1], device="cpu") as calc:
+    mine = energy_of(calc, 0.0)
+    shifts = [0.0, 0.5, 1.0, 1.5]
+    with joblib.parallel_config(backend="loky", n_jobs=2):
+        found = joblib.Parallel()(joblib.delayed(energy_of)(calc, shift) for shift in shifts)
+    print([round(energy - mine[0], 6) for energy, _, _ in found])
+    print(all(pid != os.getpid() and worker != mine[2] for _, pid, worker in found))
+    print(energy_of(calc, 0.0) == mine)
+"""
+
+
+def test_joblibs_loky(make, probe_root):
+    """As matcalc's calc_many(n_jobs=2) has it; in a process of its own, for loky's trackers."""
+    make("probe-null").report  # it is built, then
+    done = subprocess.run(
+        [sys.executable, "-c", LOKY, str(probe_root)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "[0.0, 6.0, 12.0, 18.0]\nTrue\nTrue\n"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_dasks_distributed(make):
+    from distributed import Client, LocalCluster
+
+    calc = make("probe-misbehaving")
+    mine = energy_of(calc, 0.0)[2]
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        futures = [client.submit(energy_of, calc, shift, pure=False) for shift in SHIFTS]
+        found = client.gather(futures)
+    assert [energy for energy, _, _ in found] == pytest.approx(expected(SHIFTS))
+    assert all(pid != os.getpid() and worker != mine for _, pid, worker in found)
+    assert energy_of(calc, 1.0)[2] == mine
