@@ -88,8 +88,32 @@ def any_atoms(draw):
     return atoms
 
 
+@st.composite
+def many_atoms(draw):
+    """Up to 200 atoms, cells of any rank, positions over two hundred orders of magnitude."""
+    n = draw(st.integers(1, 200))
+    generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    scale = 10.0 ** draw(st.integers(-100, 100))
+    cell = generator.normal(size=(3, 3)) * scale
+    cell[draw(st.integers(0, 3)) :] = 0
+    atoms = Atoms(
+        generator.integers(0, 119, n),
+        generator.normal(size=(n, 3)) * scale,
+        cell=cell[generator.permutation(3)],
+        pbc=generator.integers(0, 2, 3),
+        info=draw(st.dictionaries(st.text(max_size=5), nested, max_size=3)),
+    )
+    if draw(st.booleans()):
+        atoms.set_initial_charges(generator.normal(size=n))
+    if draw(st.booleans()):
+        atoms.set_initial_magnetic_moments(generator.normal(size=n))
+    if draw(st.booleans()):
+        atoms.set_tags(generator.integers(-9, 9, n))
+    return atoms
+
+
 @settings(deadline=None, max_examples=60, phases=[Phase.explicit, Phase.reuse, Phase.generate])
-@given(any_atoms())
+@given(st.one_of(any_atoms(), many_atoms()))
 def test_everything_that_a_model_reads_arrives_and_everything_it_gives_returns(reference, atoms):
     reference.calculate(atoms, ["energy"])
     expected = direct(atoms, "energy")

@@ -5,6 +5,8 @@ The fixtures of conftest fail every one of these that leaves a process or a desc
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 
 import pytest
@@ -129,6 +131,21 @@ def test_anything_while_it_ends(make, what):
     assert time.monotonic() - started < 3 + PROMPT  # a worker gets three seconds to end
     calc = make("probe-null")
     assert calc.get_forces(atoms()).shape == (4, 3)
+
+
+def test_a_worker_that_does_not_read(make):
+    """Stopped between two calls: a large structure does not fit into the socket's buffers."""
+    calc = make("probe-null", timeout=LIMIT)
+    pid = calc.report.pid
+    large = bulk("Cu", cubic=True) * (30, 30, 30)
+    calc.get_potential_energy(large)
+    os.kill(pid, signal.SIGSTOP)
+    large.positions += 0.1
+    started = time.monotonic()
+    with pytest.raises(CallTimeoutError, match=r"timeout=1\.5 s"):
+        calc.get_potential_energy(large)
+    assert time.monotonic() - started < LIMIT + PROMPT
+    assert calc.get_potential_energy(large) == 0.0
 
 
 @pytest.mark.parametrize("what", RAISED)

@@ -82,6 +82,7 @@ class ForeignHost:
             The connection can't be used any more.
         """
         self.in_step = False
+        self._connection.deadline = deadline
         self._connection.send([m.STATUS])
         status = self._header(deadline)
         if status == m.HAVEDATA:  # left from a driver before us

@@ -137,20 +137,35 @@ class Connection:
             The peer is gone.
         ProtocolError
             It made no progress for `stall` seconds.
+        CallTimeoutError
+            It did not take all of it until :attr:`deadline`.
         """
         total = sum(map(len, buffers))
         try:
-            sent = self._sock.sendmsg(buffers[:_MAX_BUFFERS])
-            while sent < total:
+            while (sent := self._send_some(buffers)) < total:
                 buffers = _after(buffers, sent)
                 total -= sent
-                sent = self._sock.sendmsg(buffers[:_MAX_BUFFERS])
         except BlockingIOError as error:
             msg = "the peer stopped reading in the middle of a message"
             raise ProtocolError(msg) from error
         except OSError as error:
             msg = "the peer closed the connection while it was written to"
             raise PeerClosedError(msg) from error
+
+    def _send_some(self, buffers: Buffers) -> int:
+        """Write once. With a deadline never longer than that: the kernel would wait for `stall`."""
+        if self.deadline is None:
+            return self._sock.sendmsg(buffers[:_MAX_BUFFERS])
+        while True:
+            try:
+                return self._sock.sendmsg(buffers[:_MAX_BUFFERS], [], socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                left = self.deadline - time.monotonic()
+                poller = select.poll()
+                poller.register(self._sock, select.POLLOUT)
+                if left <= 0 or not poller.poll(1000 * left):
+                    msg = "the peer did not read in time"
+                    raise CallTimeoutError(msg) from None
 
     def read_into(self, buffers: Buffers) -> None:
         """Fill all `buffers` (writable, flat bytes) exactly.

@@ -56,6 +56,7 @@ class Host:
         """
         document = {"rootstock": m.EXTENSION_VERSION, "load": encode(dict(config))}
         text = m.json_message(m.INIT, document)
+        self._connection.deadline = deadline
         self._write([text[: len(m.INIT)], m.INTEGER.pack(0), text[len(m.INIT) :]])
         word = self._await(deadline)
         if word != m.READY:
@@ -110,6 +111,7 @@ class Host:
         if not structure.topology.same_as(self._topology):  # copies take turns: images of a NEB
             buffers = _topology_message(structure.topology) + buffers
         self._topology = None  # until the guest has taken it
+        self._connection.deadline = deadline
         self._write(buffers)
         results = self._results(deadline)
         self._topology = structure.topology
