@@ -277,7 +277,7 @@ class _Client:
 
     def close(self) -> None:
         in_step = self._host.in_step
-        with contextlib.suppress(ProtocolError):  # it may be gone
+        with contextlib.suppress(ProtocolError, CallTimeoutError):  # it may be gone
             if in_step:
                 self._host.exit()
         self._connection.close()

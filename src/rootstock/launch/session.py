@@ -328,7 +328,7 @@ def _asked_to_end(host: Optional[Host]) -> bool:
         return False
     try:
         host.exit()
-    except ProtocolError:
+    except (ProtocolError, CallTimeoutError):
         return False
     return True
 

@@ -100,7 +100,8 @@ class ForeignHost:
         return answer
 
     def exit(self) -> None:
-        """Tell the client to end."""
+        """Tell the client to end; one that does not take it at once is not waited for."""
+        self._connection.deadline = 0.0
         self._connection.send([m.EXIT])
 
     def _request(self, status: bytes, positions: np.ndarray, cell: np.ndarray) -> Buffers:

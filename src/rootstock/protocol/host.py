@@ -126,7 +126,8 @@ class Host:
             return
 
     def exit(self) -> None:
-        """Tell the guest to end."""
+        """Tell the guest to end; one that does not take it at once is not waited for."""
+        self._connection.deadline = 0.0
         self._connection.send([m.EXIT])
 
     def _request(self, properties: tuple[str, ...]) -> bytes:
