@@ -191,10 +191,8 @@ def copied(built: Path, folder: Path) -> Path:
     shutil.copyfile(
         built / "environments" / "pylock.probe.toml", root / "environments" / "pylock.probe.toml"
     )
-    command = ["cp", "-al", str(built / "envs"), str(root / "envs")]
-    (built / "envs" / "probe").stat()
     (root / "envs").mkdir()
-    subprocess.run([*command[:2], str(built / "envs" / "probe"), str(root / "envs")], check=True)
+    subprocess.run(["cp", "-al", built / "envs" / "probe", root / "envs"], check=True)
     return root
 
 

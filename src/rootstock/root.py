@@ -20,6 +20,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import shutil
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from .data import EnvironmentFile
 
-__all__ = ["Root", "find_root", "maintaining", "writing"]
+__all__ = ["Root", "find_root", "maintaining", "replace_file", "writing"]
 
 _FILE_SUFFIX = "_env.py"
 
@@ -245,6 +246,13 @@ _ADVICE = {
     errno.ENOTDIR: "a part of the path is a file",
     errno.EEXIST: "there is a file of that name",
 }
+
+
+def replace_file(source: Path, target: Path) -> None:
+    """Copy a file to its place, by one rename: nobody reads half of it."""
+    new = target.with_name(f".{target.name}.new")
+    shutil.copyfile(source, new)
+    new.replace(target)
 
 
 @contextlib.contextmanager

@@ -89,14 +89,12 @@ def show_environment(
 ) -> None:
     """Show an environment's source, licence, lock, packages, and how it was built."""
     with edge():
-        from ..environments import history, read_by_name
-        from ..environments.lock import read_lock
+        from ..environments import find_lock, history, read_by_name
         from ..root import find_root
 
         place = find_root(root, cluster)
         file = read_by_name(name, place)
-        locks = [read_lock(layer.lock(file)) for layer in place.layers]
-        lock = next((one for one in locks if one is not None), None)
+        lock = find_lock(file, place)
         settings = file.settings
         shown = Shown(
             name=name,

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .build import find_built, install, is_ready, prepare, relock
+    from .build import find_built, find_lock, install, is_ready, prepare, relock
     from .header import declared_packages, read_environment_file
     from .model_strings import available, local_path, read_by_name, resolve, resolve_file
     from .packing import pack, unpack
@@ -32,6 +32,7 @@ _HOMES = {
     "collect": "upkeep",
     "declared_packages": "header",
     "find_built": "build",
+    "find_lock": "build",
     "history": "upkeep",
     "expose_weights": "weights",
     "init_root": "upkeep",
@@ -61,6 +62,7 @@ __all__ = [
     "declared_packages",
     "expose_weights",
     "find_built",
+    "find_lock",
     "history",
     "init_root",
     "install",

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime as dt
-import getpass
 import hashlib
 import json
 import secrets
@@ -19,9 +17,8 @@ from typing import TYPE_CHECKING, Optional
 from ..data import BuildOptions, BuiltEnvironment
 from ..errors import BuildError
 from ..progress import Progress, default_progress
-from ..root import maintaining, writing
+from ..root import maintaining, replace_file, writing
 from . import generations as g
-from .header import read_environment_file
 from .lock import (
     Change,
     Lock,
@@ -31,6 +28,7 @@ from .lock import (
     read_lock,
     write_project,
 )
+from .model_strings import read_by_name
 from .site import check_requirements, lay_over
 from .uv import Uv, uv_flags
 
@@ -38,7 +36,7 @@ if TYPE_CHECKING:
     from ..data import EnvironmentFile
     from ..root import Root
 
-__all__ = ["find_built", "fits", "install", "is_ready", "prepare", "relock"]
+__all__ = ["find_built", "find_lock", "fits", "install", "is_ready", "prepare", "relock"]
 
 _PLAIN = BuildOptions()
 
@@ -132,7 +130,7 @@ def relock(
     progress.begin(f"locking {file.name}")
     try:
         with maintaining(root), g.scratch(root.own.generations(file)) as workshop:
-            before = _lock(file, root)
+            before = find_lock(file, root)
             lock = make_lock(file, root.own.lock(file), workshop, Uv(progress), options)
             _adopt(file, root)
     finally:
@@ -144,18 +142,14 @@ def _adopt(file: EnvironmentFile, root: Root) -> EnvironmentFile:
     """Copy a file of the catalogue into the root, where it is the maintainer's from then on."""
     if file.origin != "catalogue":
         return file
-    own = root.own
-    target = own.source(file.name)
+    target = root.own.source(file.name)
     if not target.exists():
         with writing(target):
-            new = target.with_name(f".{target.name}.new")
-            shutil.copyfile(file.path, new)
-            new.replace(target)
-    origin = "root" if own.path == root.path else "overlay"
-    return read_environment_file(target, file.name, origin)
+            replace_file(file.path, target)
+    return read_by_name(file.name, root)
 
 
-def _lock(file: EnvironmentFile, root: Root) -> Optional[Lock]:
+def find_lock(file: EnvironmentFile, root: Root) -> Optional[Lock]:
     """Return the lock that counts: the user's own, or the root's."""
     locks = (read_lock(layer.lock(file)) for layer in root.layers)
     return next((lock for lock in locks if lock is not None), None)
@@ -208,7 +202,7 @@ def _lock_to_build(
 ) -> Lock:
     """Return the lock to follow: the one that is there, as long as nobody asks for another."""
     own = root.own.lock(file)
-    lock = _lock(file, root)
+    lock = find_lock(file, root)
     chosen = (options.python, options.torch_backend, options.system_site_packages)
     anew = options.upgrade or chosen != (None, None, None)
     if lock is None or lock.metadata != metadata_digest(file) or anew:
@@ -252,9 +246,6 @@ def _key(lock: Lock) -> str:
 
 
 def _marker(key: str, lock: Lock, uv: Uv) -> g.Marker:
-    user = ""
-    with contextlib.suppress(KeyError, OSError):  # a user id without a name, in containers
-        user = getpass.getuser()
     return g.Marker(
         key=key,
         metadata=lock.metadata,
@@ -262,7 +253,7 @@ def _marker(key: str, lock: Lock, uv: Uv) -> g.Marker:
         python=lock.python,
         uv=uv.version(),
         host=socket.gethostname(),
-        user=user,
+        user=g.user_name(),
         built=dt.datetime.now(dt.timezone.utc).isoformat(timespec="microseconds"),
         platform=sysconfig.get_platform(),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import json
 import os
 import secrets
@@ -34,6 +35,7 @@ __all__ = [
     "read_marker",
     "scratch",
     "switch",
+    "user_name",
 ]
 
 _MARKER = "rootstock.json"
@@ -79,6 +81,14 @@ class Marker:
 
 #: Copies of what it was built from, inside an environment: what a rollback goes back to.
 SOURCE, LOCK = "rootstock_source.py", "rootstock_lock.toml"
+
+
+def user_name() -> str:
+    """Return who builds or fetches; empty for a user id without a name, as in containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
 
 
 def interpreter(folder: Path) -> Path:

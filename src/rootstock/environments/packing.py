@@ -21,6 +21,7 @@ from ..root import maintaining, writing
 from . import generations as g
 from .build import find_built
 from .header import read_environment_file
+from .model_strings import read_by_name
 from .uv import Uv
 from .weights import WeightsFile, check, records, write_record
 
@@ -176,8 +177,7 @@ def unpack(archive: Path, root: Root, progress: Optional[Progress] = None) -> Bu
                 write_record(root, name, record["argument"], record["key"], files)
     finally:
         progress.end("")
-    origin = "root" if root.overlay is None else "overlay"
-    found = find_built(read_environment_file(root.own.source(name), name, origin), root)
+    found = find_built(read_by_name(name, root), root)
     if found is None:
         msg = f"{archive} was unpacked, but does not fit its own lock: pack it again"
         raise BuildError(msg)

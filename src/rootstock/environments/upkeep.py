@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Optional
 
 from ..errors import ConfigurationError, EnvironmentFileError, RootError, UnknownNameError
 from ..names import near_misses, suggestion
-from ..root import Root, environment_files, maintaining, writing
+from ..root import Root, environment_files, maintaining, replace_file, writing
 from . import generations as g
 from .header import read_environment_file
 from .lock import metadata_digest
@@ -129,9 +129,7 @@ def add_files(root: Root, paths: Iterable[Path], *, replace: bool = False) -> li
         for name, path in found:
             target = root.own.source(name)
             if not (target.exists() and target.samefile(path)):
-                new = target.with_name(f".{target.name}.new")
-                shutil.copyfile(path, new)
-                new.replace(target)
+                replace_file(path, target)
     return [read_by_name(name, root) for name, _ in found]
 
 
@@ -220,9 +218,7 @@ def rollback(file: EnvironmentFile, root: Root, key: Optional[str] = None) -> Ge
         for source, target in targets:
             with contextlib.suppress(FileNotFoundError):
                 shutil.copyfile(target, target.with_name(f"{target.name}.before-rollback"))
-            new = target.with_name(f".{target.name}.new")
-            shutil.copyfile(source, new)
-            new.replace(target)
+            replace_file(source, target)
         g.switch(root.own.generations(file), chosen[0].key)
     return Generation(chosen[0].key, current=True, marker=chosen[0].marker)
 

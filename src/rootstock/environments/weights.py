@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import functools
-import getpass
 import hashlib
 import json
 import os
@@ -23,6 +22,7 @@ from urllib.parse import quote
 
 from ..errors import WeightsError
 from ..root import maintaining, writing
+from .generations import user_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -238,9 +238,7 @@ def write_record(
     root: Root, environment: str, argument: str, key: str, files: tuple[WeightsFile, ...]
 ) -> WeightsRecord:
     """Write the record of a model into the layer that is written to; return it."""
-    user = ""
-    with contextlib.suppress(KeyError, OSError):  # a user id without a name, in containers
-        user = getpass.getuser()
+    user = user_name()
     now = dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds")
     record = WeightsRecord(environment, argument, key, files, socket.gethostname(), user, now)
     path = _path(root.own, environment, argument)

@@ -130,8 +130,8 @@ class ForeignGuest:
         return m.READY if self._ready else m.NEEDINIT
 
     def _take_init(self) -> None:
-        self._read_integer()  # the bead's index: every bead is the same to a model
-        nbytes = self._read_integer()
+        m.read_integer(self._connection)  # the bead's index: every bead is the same to a model
+        nbytes = m.read_integer(self._connection)
         if not 0 <= nbytes <= _MAX_INIT:
             msg = f"the server announced an INIT of {nbytes} bytes"
             raise ProtocolError(msg)
@@ -145,12 +145,14 @@ class ForeignGuest:
     def _take_structures(self) -> None:
         count = self._batch
         if count > 1:
-            self._check_natoms(self._read_integer())
-            cells = self._read_floats(count * _CELLS)
+            self._check_natoms(m.read_integer(self._connection))
+            cells = m.read_floats(self._connection, count * _CELLS)
         else:
-            cells = self._read_floats(_CELLS)
-            self._check_natoms(self._read_integer())
-        positions = self._read_floats(count * 3 * self._natoms).reshape(count, self._natoms, 3)
+            cells = m.read_floats(self._connection, _CELLS)
+            self._check_natoms(m.read_integer(self._connection))
+        positions = m.read_floats(self._connection, count * 3 * self._natoms).reshape(
+            count, self._natoms, 3
+        )
         cells = cells.reshape(count, 2, 9)[:, 0]
         found = [
             self._compute(np.ascontiguousarray(one * BOHR), wire_to_cell(cell))
@@ -204,13 +206,6 @@ class ForeignGuest:
                 f"has {self._natoms}: give both the same structure"
             )
             raise ProtocolError(msg)
-
-    def _read_integer(self) -> int:
-        (value,) = m.INTEGER.unpack(self._connection.read(m.INTEGER.size))
-        return int(value)
-
-    def _read_floats(self, count: int) -> np.ndarray:
-        return np.frombuffer(self._connection.read(8 * count), np.float64)
 
 
 #: What the protocol carries itself.

@@ -125,23 +125,16 @@ class ForeignHost:
         return self._connection.read_header()
 
     def _answer(self, natoms: int) -> Answer:
-        (energy,) = self._floats(1)
-        answered = self._integer()
+        (energy,) = m.read_floats(self._connection, 1)
+        answered = m.read_integer(self._connection)
         if answered != natoms:
             msg = f"the client answered for {answered} atoms, but was given {natoms}"
             raise ProtocolError(msg)
-        forces = self._floats(3 * natoms).reshape(natoms, 3) * (HARTREE / BOHR)
-        virial = self._floats(9).reshape(3, 3)
-        nbytes = self._integer()
+        forces = m.read_floats(self._connection, 3 * natoms).reshape(natoms, 3) * (HARTREE / BOHR)
+        virial = m.read_floats(self._connection, 9).reshape(3, 3)
+        nbytes = m.read_integer(self._connection)
         if not 0 <= nbytes <= MAX_JSON:
             msg = f"the client announced extras of {nbytes} bytes; at most {MAX_JSON} are accepted"
             raise ProtocolError(msg)
         extras = self._connection.read(nbytes).rstrip(b"\0").decode("utf-8", "replace")
         return Answer(float(energy) * HARTREE, forces, virial, extras)
-
-    def _integer(self) -> int:
-        (value,) = m.INTEGER.unpack(self._connection.read(m.INTEGER.size))
-        return int(value)
-
-    def _floats(self, count: int) -> np.ndarray:
-        return np.frombuffer(self._connection.read(8 * count), np.float64)

@@ -63,6 +63,8 @@ __all__ = [
     "Layout",
     "describe",
     "json_message",
+    "read_floats",
+    "read_integer",
     "read_json",
 ]
 
@@ -106,11 +108,22 @@ def read_json(connection: Connection, what: str) -> Any:
     ProtocolError
         The length is negative or too large (nothing is allocated then), or it is no JSON.
     """
-    (nbytes,) = INTEGER.unpack(connection.read(INTEGER.size))
+    nbytes = read_integer(connection)
     if not 0 <= nbytes <= MAX_JSON:
         msg = f"the peer announced {what} of {nbytes} bytes; at most {MAX_JSON} are accepted"
         raise ProtocolError(msg)
     return loads(connection.read(nbytes), what)
+
+
+def read_integer(connection: Connection) -> int:
+    """Read an i4."""
+    (value,) = INTEGER.unpack(connection.read(INTEGER.size))
+    return int(value)
+
+
+def read_floats(connection: Connection, count: int) -> np.ndarray:
+    """Read `count` f8. The caller has checked the number."""
+    return np.frombuffer(connection.read(8 * count), np.float64)
 
 
 @dataclass(frozen=True)
