@@ -9,7 +9,9 @@ import os
 import signal
 import time
 
+import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
 
 from rootstock import CallTimeoutError, ModelError, SetupError, WorkerDiedError
@@ -39,7 +41,8 @@ RAISED = {
 SPOILED = {
     "atoms": r"forces of shape \(5, 3\) and type float64 for 4 atoms",
     "nan": "forces that are not finite: .* for atom 0, one of 4",
-    "nan energy": "energy that are not finite: nan",
+    "nan energy": "gave energy that are not finite: nan",
+    "nan free energy": "gave free_energy that are not finite: nan",
     "dtype": "forces of shape .* and type complex128",
     "text": "energy of shape",
     "stress": r"stress of shape \(5,\)",
@@ -133,11 +136,16 @@ def test_anything_while_it_ends(make, what):
     assert calc.get_forces(atoms()).shape == (4, 3)
 
 
+def too_large() -> Atoms:
+    """Return a structure of 22 MB: no socket's buffers are as large (ours are asked to be 4 MB)."""
+    return Atoms(numbers=np.ones(900_000))
+
+
 def test_a_worker_that_does_not_read(make):
-    """Stopped between two calls: a large structure does not fit into the socket's buffers."""
+    """Stopped between two calls: what is sent then stays in mid-write."""
     calc = make("probe-null", timeout=LIMIT)
     pid = calc.report.pid
-    large = bulk("Cu", cubic=True) * (30, 30, 30)
+    large = too_large()
     calc.get_potential_energy(large)
     os.kill(pid, signal.SIGSTOP)
     large.positions += 0.1
@@ -146,6 +154,52 @@ def test_a_worker_that_does_not_read(make):
         calc.get_potential_energy(large)
     assert time.monotonic() - started < LIMIT + PROMPT
     assert calc.get_potential_energy(large) == 0.0
+
+
+class Interrupted(Exception):
+    """What a handler of SIGALRM raises; Ctrl-C is the same to us."""
+
+
+@pytest.fixture
+def alarm():
+    """Return a function that interrupts the main thread after some seconds."""
+
+    def interrupt(*_):
+        raise Interrupted
+
+    previous = signal.signal(signal.SIGALRM, interrupt)
+    yield lambda seconds: signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, previous)
+
+
+@pytest.mark.parametrize("timeout", [None, 30])
+def test_an_interrupt_in_the_middle_of_a_write(make, alarm, timeout):
+    calc = make("probe-null", timeout=timeout)
+    large = too_large()
+    calc.get_potential_energy(large)
+    os.kill(calc.report.pid, signal.SIGSTOP)
+    large.positions += 0.1
+    alarm(0.3)
+    with pytest.raises(Interrupted):
+        calc.get_potential_energy(large)
+    started = time.monotonic()
+    assert calc.get_potential_energy(large) == 0.0
+    assert time.monotonic() - started < 2 * PROMPT
+
+
+@pytest.mark.parametrize("timeout", [None, 30])
+def test_an_interrupt_in_the_middle_of_a_read(make, alarm, timeout):
+    calc = crashing(make, "half a reply, then nothing", "2", timeout=timeout)
+    structure = atoms()
+    calc.get_forces(structure)
+    structure.positions += 0.1
+    alarm(0.3)
+    with pytest.raises(Interrupted):
+        calc.get_forces(structure)
+    started = time.monotonic()
+    assert calc.get_forces(structure).shape == (4, 3)
+    assert time.monotonic() - started < 2 * PROMPT
 
 
 @pytest.mark.parametrize("what", RAISED)

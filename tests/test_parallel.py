@@ -156,6 +156,35 @@ def test_an_interpreter_that_ends_without_close_is_quiet(probe_root):
     assert not [line for line in done.stderr.splitlines() if not line.startswith("rootstock: ")]
 
 
+DAEMON = """
+import sys, threading
+from ase.build import bulk
+from rootstock import RootstockCalculator
+calc = RootstockCalculator("probe-misbehaving", root=sys.argv[1], device="cpu")
+calc.get_potential_energy(bulk("Cu"))
+slow = bulk("Cu")
+slow.info["do"] = "sleep-600"
+thread = threading.Thread(target=calc.get_potential_energy, args=(slow,), daemon=True)
+thread.start()
+thread.join(1)
+print("end", flush=True)
+"""
+
+
+def test_an_interpreter_that_ends_while_a_daemon_thread_calculates(make, probe_root):
+    make("probe-null").report  # it is built, then
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", DAEMON, str(probe_root)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
+    assert time.monotonic() - started < 20
+
+
 def energy_of(calc, shift: float) -> tuple[float, int, int]:
     """Runs in another process: energy, that process, its worker."""
     atoms = slab()

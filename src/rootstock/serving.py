@@ -286,7 +286,7 @@ class _Member:
                 self._fail(error)
         finally:
             self._state = "ended"
-            self._session.release(token, _PATIENCE)
+            self._session.release(token)
 
     def _properties(self) -> tuple[str, ...]:
         implemented = self._session.report().implemented_properties

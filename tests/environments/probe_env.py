@@ -159,6 +159,7 @@ SPOILED = {
     "atoms": lambda n: {"energy": 0.0, "forces": np.zeros((n + 1, 3))},
     "nan": lambda n: {"energy": 0.0, "forces": np.full((n, 3), np.nan)},
     "nan energy": lambda n: {"energy": float("nan"), "forces": np.zeros((n, 3))},
+    "nan free energy": lambda n: {"energy": 0.0, "free_energy": np.nan, "forces": np.zeros((n, 3))},
     "dtype": lambda n: {"energy": 0.0, "forces": np.zeros((n, 3), complex)},
     "text": lambda n: {"energy": "low", "forces": np.zeros((n, 3))},
     "stress": lambda n: {"energy": 0.0, "forces": np.zeros((n, 3)), "stress": np.zeros(5)},
@@ -248,6 +249,8 @@ def act(what):
     if what == "noise":
         for _ in range(2000):
             print("x" * 10000)
+    if what == "some noise":
+        print("x" * 10000)
     if what == "close":
         for descriptor in range(3, 50):
             try:

@@ -56,8 +56,9 @@ class WorkerProcess:
                 near, far = socket.socketpair()
                 ours.callback(near.close)
                 theirs.callback(far.close)
-                lifeline, self._lifeline = os.pipe()
-                ours.callback(os.close, self._lifeline)
+                lifeline, kept = os.pipe()
+                # An object: whatever happens to us, the garbage collector ends the worker.
+                self._lifeline = ours.enter_context(os.fdopen(kept, "wb", 0))
                 theirs.callback(os.close, lifeline)
                 self._popen = subprocess.Popen(  # noqa: S603  the interpreter of an environment
                     [*map(str, command), str(far.fileno()), str(lifeline)],
@@ -130,9 +131,9 @@ class WorkerProcess:
     def release(self) -> None:
         """Close our descriptors; the process, if it still lives, ends by that."""
         self.connection.close()
-        for descriptor in (self._lifeline, self._pidfd):
-            if descriptor is not None:
-                os.close(descriptor)
+        self._lifeline.close()
+        if self._pidfd is not None:
+            os.close(self._pidfd)
         self.log.close()
 
     def disown(self) -> None:

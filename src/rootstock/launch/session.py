@@ -118,7 +118,7 @@ class Lease:
 
     def give_up(self) -> None:
         """End the lease politely: the last one asks the worker to end."""
-        self.session.release(self._token, _GRACE)
+        self.session.release(self._token)
 
 
 class Session:
@@ -140,15 +140,24 @@ class Session:
         """Count `token` among those who need the worker."""
         self._holders.add(token)
 
-    def release(self, token: object, grace: float) -> None:
-        """Forget `token`; without any left, end the worker."""
+    def release(self, token: object) -> None:
+        """Forget `token`; without any left, end the worker politely, after the call it is in."""
         self._holders.discard(token)
         if not self._holders:
-            self.stop(grace)
+            self.stop()
 
     def forsake(self, token: object) -> None:
-        """Forget `token` because its owner is gone; called by the garbage collector."""
-        self.release(token, 0.0)
+        """Forget `token` because its owner is gone, or because the interpreter ends.
+
+        Never waits: whoever is in the middle of a call has a token of its own, but for a daemon
+        thread when the interpreter ends. The worker then goes with the process.
+        """
+        self._holders.discard(token)
+        if not self._holders and self.lock.acquire(blocking=False):
+            try:
+                self.stop(0.0)
+            finally:
+                self.lock.release()
 
     # --- the worker -----------------------------------------------------------------------------
 

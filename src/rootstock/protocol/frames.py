@@ -30,7 +30,7 @@ MAX_PAYLOAD = 2**31 - 1
 _SOCKET_BUFFER = 4 * 2**20
 #: Buffers a kernel takes in one call (Linux: IOV_MAX = 1024).
 _MAX_BUFFERS = 1000
-#: Seconds between two ticks while waiting: a model that prints without end fills memory fast.
+#: Seconds between two ticks, over all waits: a model that prints without end fills memory fast.
 _TICK = 0.5
 
 Buffers = list[Union[bytes, bytearray, memoryview]]
@@ -79,6 +79,7 @@ class Connection:
         self._poller = select.poll()
         self._poller.register(sock, select.POLLIN)
         self._tick: Optional[Callable[[], object]] = None
+        self._tick_due = 0.0
         #: Until when all of an answer has to be there; see :meth:`wait`. Costs nothing as long as
         #: messages arrive whole.
         self.deadline: Optional[float] = None
@@ -96,7 +97,8 @@ class Connection:
             A descriptor that becomes readable when the process ends (Linux: a pidfd). An end of
             file is not enough, because helper processes may hold the socket open.
         tick : callable
-            Called every few seconds of waiting; it may raise to end the wait.
+            Called twice a second as long as there are waits, short ones too; it may raise to end
+            one.
         """
         if process is not None:
             self._poller.register(process, select.POLLIN)
@@ -115,7 +117,11 @@ class Connection:
         if self._pending:
             return
         while True:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            now = time.monotonic()
+            if self._tick is not None and now >= self._tick_due:
+                self._tick_due = now + _TICK
+                self._tick()
+            left = None if deadline is None else max(0.0, deadline - now)
             events = self._poller.poll(1000 * (_TICK if left is None else min(left, _TICK)))
             if any(fd == self._sock.fileno() for fd, _ in events):
                 return
@@ -125,8 +131,6 @@ class Connection:
             if left is not None and left <= _TICK:
                 msg = "the peer did not answer in time"
                 raise CallTimeoutError(msg)
-            if self._tick is not None:
-                self._tick()
 
     def send(self, buffers: Buffers) -> None:
         """Write all `buffers`, in one system call where the kernel takes them.
@@ -141,31 +145,33 @@ class Connection:
             It did not take all of it until :attr:`deadline`.
         """
         total = sum(map(len, buffers))
-        try:
-            while (sent := self._send_some(buffers)) < total:
-                buffers = _after(buffers, sent)
-                total -= sent
-        except BlockingIOError as error:
-            msg = "the peer stopped reading in the middle of a message"
-            raise ProtocolError(msg) from error
-        except OSError as error:
-            msg = "the peer closed the connection while it was written to"
-            raise PeerClosedError(msg) from error
+        while (sent := self._send_some(buffers)) < total:
+            buffers = _after(buffers, sent)
+            total -= sent
 
     def _send_some(self, buffers: Buffers) -> int:
         """Write once. With a deadline never longer than that: the kernel would wait for `stall`."""
-        if self.deadline is None:
-            return self._sock.sendmsg(buffers[:_MAX_BUFFERS])
+        flags = 0 if self.deadline is None else socket.MSG_DONTWAIT
         while True:
             try:
-                return self._sock.sendmsg(buffers[:_MAX_BUFFERS], [], socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                left = self.deadline - time.monotonic()
-                poller = select.poll()
-                poller.register(self._sock, select.POLLOUT)
-                if left <= 0 or not poller.poll(1000 * left):
-                    msg = "the peer did not read in time"
-                    raise CallTimeoutError(msg) from None
+                return self._sock.sendmsg(buffers[:_MAX_BUFFERS], [], flags)
+            except BlockingIOError as error:
+                if self.deadline is None:
+                    msg = "the peer stopped reading in the middle of a message"
+                    raise ProtocolError(msg) from error
+            except OSError as error:
+                msg = "the peer closed the connection while it was written to"
+                raise PeerClosedError(msg) from error
+            self._wait_for_room(self.deadline)
+
+    def _wait_for_room(self, deadline: float) -> None:
+        """Wait until the kernel takes more; the peer's death is seen by writing again."""
+        left = deadline - time.monotonic()
+        poller = select.poll()
+        poller.register(self._sock, select.POLLOUT)
+        if left <= 0 or not poller.poll(1000 * left):
+            msg = "the peer did not read in time"
+            raise CallTimeoutError(msg)
 
     def read_into(self, buffers: Buffers) -> None:
         """Fill all `buffers` (writable, flat bytes) exactly.

@@ -213,7 +213,13 @@ def check_results(results: Mapping[str, Any], natoms: int) -> None:
     ModelError
         Names the property, and what it is.
     """
-    shapes = {"energy": ((), (1,)), "forces": ((natoms, 3),), "stress": ((6,), (3, 3))}
+    energy = ((), (1,))
+    shapes = {
+        "energy": energy,
+        "free_energy": energy,  # what ASE's optimizers follow
+        "forces": ((natoms, 3),),
+        "stress": ((6,), (3, 3)),
+    }
     for name, allowed in shapes.items():
         value = results.get(name)
         if value is None:

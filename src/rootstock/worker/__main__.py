@@ -38,6 +38,7 @@ def main() -> int:
     from _rootstock.protocol.guest import serve
     from _rootstock.worker.model import EnvironmentModel
 
+    os.set_inheritable(socket_fd, False)  # noqa: FBT003  helpers of a model never hold the wire
     connection = Connection(socket.socket(fileno=socket_fd))
     os.register_at_fork(after_in_child=connection.close)
     serve(connection, EnvironmentModel())
