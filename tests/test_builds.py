@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from conftest import PROBE
@@ -203,6 +206,77 @@ def test_two_builders_at_once_end_with_one_environment(root):
     assert len(keys) == 1
     assert "" not in keys
     assert not leftovers(root)
+
+
+BACKEND = """
+import subprocess, time
+def build_wheel(*arguments):
+    subprocess.Popen(["sleep", "{seconds}"])  # as a compiler is started
+    time.sleep({seconds})
+"""
+#: Says which processes are this test's: nobody else sleeps so long.
+SECONDS = f"1000.{os.getpid()}"
+
+
+def compilers() -> list[str]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = path.read_bytes().split(b"\0")
+            if words[:2] == [b"sleep", SECONDS.encode()]:
+                found.append(path.parent.name)
+    return found
+
+
+@pytest.mark.parametrize("end", ["SIGALRM", "SIGTERM", "SIGKILL"])
+def test_a_build_that_ends_takes_uv_and_its_compilers_along(root, tmp_path, end):
+    """Whether the call was interrupted or the whole process killed."""
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "pyproject.toml").write_text(
+        '[project]\nname = "slow"\nversion = "1"\n'
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    )
+    (package / "backend.py").write_text(BACKEND.format(seconds=SECONDS))
+    environment(
+        root.environments,
+        dependencies='"slow"',
+        extra=f"[tool.uv.sources]\nslow = {{ path = {str(package)!r} }}",
+    )
+    code = (
+        "import signal, sys, time\nfrom rootstock import find_root\n"
+        "from rootstock.environments import prepare, resolve\n"
+        "def interrupt(*_):\n    raise InterruptedError\n"
+        "signal.signal(signal.SIGALRM, interrupt)\n"
+        "root = find_root(sys.argv[1])\n"
+        "try:\n    prepare(resolve('my', root)[1], root)\n"
+        "except InterruptedError:\n    print('interrupted', flush=True)\n    time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", code, str(root.path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not compilers() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert compilers()
+        process.send_signal(getattr(signal, end))
+        if end == "SIGALRM":
+            assert process.stdout.readline() == "interrupted\n"
+        deadline = time.monotonic() + 5
+        while compilers() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        process.kill()
+    assert not compilers()
+
+
+def test_a_caller_that_ignores_its_children_is_told(root):
+    previous = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        with pytest.raises(BuildError, match="ignores SIGCHLD"):
+            build(root, dependencies='"six==1.16.0"')
+    finally:
+        signal.signal(signal.SIGCHLD, previous)
+    assert not leftovers(root)
+    assert build(root, dependencies='"six==1.16.0"').python.exists()
 
 
 def test_a_killed_builder_leaves_nothing_that_stays(root):

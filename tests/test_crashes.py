@@ -6,8 +6,10 @@ The fixtures of conftest fail every one of these that leaves a process or a desc
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -154,6 +156,33 @@ def test_a_worker_that_does_not_read(make):
         calc.get_potential_energy(large)
     assert time.monotonic() - started < LIMIT + PROMPT
     assert calc.get_potential_energy(large) == 0.0
+
+
+@pytest.fixture
+def _childrens_ends_are_ignored():
+    previous = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    yield
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
+    signal.signal(signal.SIGCHLD, previous)
+
+
+@pytest.mark.usefixtures("_childrens_ends_are_ignored")
+def test_a_caller_that_ignores_its_children(make):
+    """The kernel then keeps no exit status: none is made up. The worker ignores nothing."""
+    calc = make("probe-misbehaving")
+    structure = atoms()
+    structure.info["do"] = "false"
+    calc.get_potential_energy(structure)
+    masks = Path(f"/proc/{calc.report.pid}/status").read_text()
+    assert re.search(r"SigBlk:\s+0+\n", masks)
+    structure.info["do"] = "exit-1"
+    with pytest.raises(WorkerDiedError, match="stopped answering while it calculated") as error:
+        calc.get_potential_energy(structure)
+    assert error.value.returncode is None
+    structure.info["do"] = ""
+    calc.get_potential_energy(structure)
+    calc.close()
 
 
 class Interrupted(Exception):

@@ -15,7 +15,7 @@ SOURCE = Path(rootstock.__file__).parent
 #: Rooms from the ground up: a module may import from its own room and from those before it.
 ROOMS = [
     ["errors", "names"],
-    ["data", "progress"],
+    ["data", "progress", "children"],
     ["protocol"],
     ["worker"],
     ["config"],

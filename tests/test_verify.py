@@ -103,6 +103,14 @@ def test_a_model_in_its_environment(probe_root, tmp_path):
     assert f"verified on {found.host} cpu" in health.detail
 
 
+def test_a_model_that_prints_a_lot_stops_nothing(probe_root, tmp_path, monkeypatch):
+    """More than a pipe holds, on stderr, in the direct call too."""
+    monkeypatch.setenv("PROBE_AT_IMPORT", "stderr")
+    root = Root(probe_root, overlay=tmp_path / "overlay")
+    with RootstockCalculator("probe-emt", root=root, device="cpu", threads=1) as calc:
+        assert verify(calc, [copper()]).passed
+
+
 def test_the_command(probe_root):
     runner = CliRunner()
     arguments = ["--root", str(probe_root), "--device", "cpu", "--json"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
 import time
 import weakref
 from typing import TYPE_CHECKING, Optional, Union
@@ -12,6 +11,7 @@ import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
 
 from .atoms import take
+from .children import Child
 from .errors import (
     CallTimeoutError,
     PeerClosedError,
@@ -213,10 +213,10 @@ class _Station:
         self.drop()
         self._open.close()
 
-    def _accept(self, process: Optional[subprocess.Popen[bytes]]) -> sockets.socket:
+    def _accept(self, process: Optional[Child]) -> sockets.socket:
         def alive() -> None:
-            if process is not None and process.poll() is not None:
-                msg = f"{self._command} ended with {process.returncode} before it connected"
+            if process is not None and process.wait(0):
+                msg = f"{self._command} ended with {process.end()} before it connected"
                 raise StartupError(msg)
 
         deadline = None if self._limit is None else time.monotonic() + self._limit
@@ -226,13 +226,11 @@ class _Station:
             msg = f"{error} (startup_timeout={self._limit:g} s): start one that connects there"
             raise StartupError(msg) from None
 
-    def _start(self) -> Optional[subprocess.Popen[bytes]]:
+    def _start(self) -> Optional[Child]:
         if self._command is None:
             return None
         try:
-            return subprocess.Popen(  # noqa: S603  the caller's own command
-                self._command, cwd=self._directory, stdin=subprocess.DEVNULL
-            )
+            return Child(self._command, cwd=self._directory)
         except OSError as error:
             msg = f"the client {self._command} can't be started: {error.strerror}"
             raise StartupError(msg) from error
@@ -244,7 +242,7 @@ class _Client:
     def __init__(
         self,
         sock: sockets.socket,
-        process: Optional[subprocess.Popen[bytes]],
+        process: Optional[Child],
         topology: Topology,
     ) -> None:
         self._connection = Connection(sock, _STALL)
@@ -284,12 +282,9 @@ class _Client:
         _end(self._process, _GRACE if in_step else 0.0)
 
 
-def _end(process: Optional[subprocess.Popen[bytes]], grace: float) -> None:
-    """Wait a moment for a process that was told to end, then kill it."""
+def _end(process: Optional[Child], grace: float) -> None:
+    """Give a process that was told to end a moment, then kill it and what it started."""
     if process is None:
         return
-    try:
-        process.wait(grace)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    process.end(grace)
+    process.release()

@@ -249,6 +249,13 @@ def act(what):
     if what == "noise":
         for _ in range(2000):
             print("x" * 10000)
+    if what == "false":
+        import subprocess
+
+        if subprocess.run(["false"], check=False).returncode != 1:
+            raise RuntimeError("a process that failed seems to have ended well")
+    if what == "stderr":
+        sys.stderr.write("x" * 10**6)
     if what == "some noise":
         print("x" * 10000)
     if what == "close":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import typer
@@ -79,4 +80,6 @@ def common(
 
 def main() -> None:
     """Run the program."""
+    # Whoever ignores SIGCHLD hands that down, and the kernel then tells nobody how uv ended.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     app()

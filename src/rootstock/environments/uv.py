@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import threading
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Optional
 
 from packaging.version import InvalidVersion, Version
 
+from ..children import Child
 from ..errors import BuildError
 from ..progress import Progress
 
@@ -34,6 +36,8 @@ _SCRUBBED = (
     "UV_WORKING_DIR",
     "UV_WORKING_DIRECTORY",
 )
+#: Seconds for uv to tidy up when it is interrupted.
+_GRACE = 3.0
 #: In the warning about a ``[tool.uv]`` that makes no sense.
 _UNPARSED = "during settings discovery"
 #: Lines that help nobody: what to activate, packages that the lock lists, errors that we raise.
@@ -98,9 +102,8 @@ class Uv:
         environ = {k: v for k, v in os.environ.items() if k not in {*_SCRUBBED, *unset}}
         environ["PATH"] = os.pathsep.join([environ.get("PATH", os.defpath), *_pyenv_pythons()])
         try:
-            process = subprocess.Popen(  # noqa: S603  uv itself
-                [self._binary, "--color=never", *map(str, arguments)],
-                stdin=subprocess.DEVNULL,
+            child = Child(
+                [self._binary, "--color=never", *arguments],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -111,39 +114,20 @@ class Uv:
         except OSError as error:
             msg = f"uv could not be started while {what}: {error}. Reinstall it: pip install uv"
             raise BuildError(msg) from error
-        output, errors = self._follow(process, Progress() if quiet else self._progress)
+        with child:
+            status, output, errors = _followed(child, Progress() if quiet else self._progress)
+        if status is None:
+            msg = (
+                f"nobody can tell if uv failed while {what}: this process ignores SIGCHLD. Run "
+                "'rootstock install' in a shell of its own"
+            )
+            raise BuildError(msg)
         # uv only warns of settings that it can't parse, and then goes on without any of them
-        if process.returncode != 0 or _UNPARSED in errors:
+        if status != 0 or _UNPARSED in errors:
             words = errors.strip() or output.strip()
             msg = f"uv failed while {what}. Its own words:\n{words}"
             raise BuildError(msg, words)
         return output
-
-    @staticmethod
-    def _follow(process: subprocess.Popen[str], progress: Progress) -> tuple[str, str]:
-        """Show stderr as it comes; return stdout and stderr. uv prints results only at its end."""
-        assert process.stdout is not None  # noqa: S101  PIPE was asked for
-        assert process.stderr is not None  # noqa: S101
-        output: list[str] = []
-        reader = threading.Thread(
-            target=lambda out: output.append(out.read()), args=[process.stdout]
-        )
-        reader.start()
-        errors = []
-        try:
-            for line in process.stderr:
-                errors.append(line)
-                if line.strip() and not line.startswith(_CHATTER):
-                    progress.line(line.rstrip())
-            process.wait()
-        finally:
-            if process.poll() is None:  # interrupted: uv cleans up on its own at SIGINT
-                process.terminate()
-                process.wait()
-            reader.join()
-            process.stdout.close()
-            process.stderr.close()
-        return "".join(output), "".join(errors)
 
     def interpreters(self) -> list[Interpreter]:
         """Return the CPythons on this machine, the newest of each minor version, newest first.
@@ -171,6 +155,29 @@ class Uv:
     def version(self) -> str:
         """Return uv's version."""
         return self.run(["--version"], "asking for its version", quiet=True).split()[1]
+
+
+def _followed(child: Child, progress: Progress) -> tuple[Optional[int], str, str]:
+    """Show stderr as it comes; return status, stdout and stderr. uv prints results at its end."""
+    output: list[str] = []
+    errors: list[str] = []
+    stdout, stderr = child.popen.stdout, child.popen.stderr
+    assert stdout is not None  # noqa: S101  PIPE was asked for
+    assert stderr is not None  # noqa: S101
+    reader = threading.Thread(target=lambda: output.append(stdout.read()))
+    reader.start()
+    try:
+        for line in stderr:
+            errors.append(line)
+            if line.strip() and not line.startswith(_CHATTER):
+                progress.line(line.rstrip())
+        child.popen.wait()
+    finally:
+        status = child.end(_GRACE, signal.SIGINT)  # interrupted: uv tidies up, compilers end
+        reader.join()
+        stdout.close()
+        stderr.close()
+    return status, "".join(output), "".join(errors)
 
 
 def _pyenv_pythons() -> list[str]:

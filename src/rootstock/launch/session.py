@@ -328,7 +328,7 @@ class Session:
         self.lock = threading.RLock()  # another thread of the parent may have held it
         process, self._process, self._host = self._process, None, None
         if process is not None:
-            process.disown()
+            process.release()
 
 
 def _asked_to_end(host: Optional[Host]) -> bool:

@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import subprocess
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
@@ -15,6 +16,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from ..children import Child
 from ..errors import RootstockError
 from ..launch.variables import pin_device, worker_variables
 from ..root import maintaining, writing
@@ -163,28 +165,21 @@ def _direct(calc: RootstockCalculator, structures: Sequence[Atoms]) -> list[dict
             for atoms in structures
         ],
     }
-    reader, writer = os.pipe()
-    with os.fdopen(reader) as answer:
-        try:
-            process = subprocess.Popen(  # noqa: S603  the interpreter of an environment
-                [str(environment.python), "-I", "-B", str(_DIRECT), str(writer)],  # type: ignore[union-attr]
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                pass_fds=(writer,),
-                env=variables,
-            )
-        finally:
-            os.close(writer)
-        with process:
-            assert process.stdin is not None  # noqa: S101  PIPE was asked for
-            assert process.stderr is not None  # noqa: S101
-            process.stdin.write(json.dumps(request).encode())
-            process.stdin.close()
-            text, words = answer.read(), process.stderr.read()
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, "direct.py", stderr=words)
-    found: list[dict[str, Any]] = json.loads(text)
+    # A file for the answer and a pipe that is drained: a model that prints a lot stops nothing.
+    with tempfile.TemporaryFile() as answer:
+        with Child(
+            [environment.python, "-I", "-B", _DIRECT, str(answer.fileno())],  # type: ignore[union-attr]
+            inherit=[answer.fileno()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env=variables,
+        ) as child:
+            _, words = child.popen.communicate(json.dumps(request).encode())
+        if child.popen.returncode:
+            raise subprocess.CalledProcessError(child.popen.returncode, "direct.py", stderr=words)
+        answer.seek(0)
+        found: list[dict[str, Any]] = json.load(answer)
     return found
 
 

@@ -6,6 +6,7 @@ searched, and a package called ``rootstock`` inside the environment is not touch
 """
 
 import os
+import signal
 import sys
 import types
 
@@ -13,6 +14,10 @@ import types
 def main() -> int:
     """Connect the parts and serve until the host goes away."""
     socket_fd, lifeline_fd = int(sys.argv[1]), int(sys.argv[2])
+    # What the caller ignores or blocks is inherited: without SIGCHLD a model's own helper
+    # processes would all seem to end well.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     stub = types.ModuleType("_rootstock")
     stub.__path__ = [os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
     sys.modules[stub.__name__] = stub

@@ -1,13 +1,10 @@
 """Die with the host, whatever the worker is doing.
 
-The host holds the write end of a pipe and never writes. When the host is gone, by whatever death,
-the kernel closes that end. On Linux the kernel then sends SIGKILL to this process group by itself
-(``F_SETSIG``): no thread has to run, no GIL has to be free, and the helper processes of a model
-library go too. ``PR_SET_PDEATHSIG`` would not do: it fires when the *thread* that started the
-worker ends.
+The host holds the write end of a pipe and never writes. On Linux it has told the kernel to end this
+process group once that end is closed (see ``rootstock.children``); what is left to do here is to
+look if that happened before the kernel was told. Elsewhere a thread waits for it.
 """
 
-import fcntl
 import os
 import select
 import signal
@@ -18,16 +15,11 @@ import threading
 def tie(descriptor: int) -> None:
     """Tie the life of this process group to the pipe's other end."""
     os.set_inheritable(descriptor, False)  # noqa: FBT003  positional only
-    if sys.platform == "linux":
-        fcntl.fcntl(descriptor, fcntl.F_SETOWN, -os.getpgrp())
-        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGKILL)
-        flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
-        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_ASYNC)
-    else:
+    if sys.platform != "linux":
         threading.Thread(target=_watch, args=(descriptor,), daemon=True).start()
     poller = select.poll()
     poller.register(descriptor, select.POLLIN)
-    if poller.poll(0):  # the host died before the kernel was told
+    if poller.poll(0):
         _end()
 
 

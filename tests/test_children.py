@@ -1,0 +1,125 @@
+"""Child processes end when we say so, or with us, whatever they are and whatever ends us."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rootstock.children import Child
+
+#: A program with a helper, neither of which knows anything of us.
+SHELL = ["sh", "-c", "sleep 600 & echo $! && sleep 600"]
+
+
+def running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def gone(*pids: int, within: float = 5.0) -> bool:
+    deadline = time.monotonic() + within
+    while any(map(running, pids)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not any(map(running, pids))
+
+
+def start(**options) -> tuple[Child, int]:
+    child = Child(SHELL, stdout=subprocess.PIPE, **options)
+    helper = int(child.popen.stdout.readline())
+    child.popen.stdout.close()
+    assert running(helper)
+    return child, helper
+
+
+def test_the_whole_group_ends():
+    child, helper = start()
+    with child:
+        pid = child.popen.pid
+        assert not child.wait(0.05)
+    assert gone(pid, helper)
+    assert child.end() == -signal.SIGKILL  # once more does nothing
+
+
+def test_it_may_end_by_itself():
+    with Child(["sh", "-c", "exit 7"]) as child:
+        assert child.wait(10)
+        assert child.end() == 7
+
+
+def test_it_may_be_asked():
+    script = "trap 'exit 5' INT; echo ready; while :; do sleep 0.05; done"
+    with Child(["bash", "-c", script], stdout=subprocess.PIPE) as child:
+        child.popen.stdout.readline()
+        assert child.end(10, signal.SIGINT) == 5
+        child.popen.stdout.close()
+
+
+def test_without_a_pidfd(monkeypatch):
+    monkeypatch.setattr("rootstock.children._open_pidfd", lambda _: None)
+    child, helper = start()
+    with child:
+        assert not child.wait(0.05)
+    assert gone(child.popen.pid, helper)
+
+
+def test_one_that_is_dropped_ends():
+    child, helper = start()
+    child.popen.returncode = 0  # Popen would warn of it
+    references = [child]
+    del child
+    with pytest.warns(ResourceWarning):
+        references.clear()
+    assert gone(helper)
+
+
+def test_a_program_that_is_not_there_leaves_nothing():
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(FileNotFoundError):
+        Child(["/no/such/program"])
+    assert os.listdir("/proc/self/fd") == before
+
+
+@pytest.mark.parametrize("end", ["SIGTERM", "SIGKILL"])
+def test_it_ends_with_us(end):
+    """Nothing in the program has to run for that: this one is stopped at once."""
+    code = (
+        "import signal, time\nfrom rootstock.children import Child\n"
+        "child = Child(['sh', '-c', 'sleep 600 & echo $PPID $$ $!; kill -STOP $$'])\n"
+        "time.sleep(600)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        _, program, helper = map(int, process.stdout.readline().split())
+        assert running(program) and running(helper)
+        process.send_signal(getattr(signal, end))
+    assert gone(program, helper)
+
+
+def test_a_forked_process_leaves_it_alone():
+    child, helper = start()
+    with child:
+        pid = os.fork()
+        if pid == 0:
+            child.__exit__(None, None, None)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        assert not gone(child.popen.pid, helper, within=0.3)
+
+
+def test_it_ends_with_us_even_if_a_forked_process_lives_on():
+    code = (
+        "import os, signal, time\nfrom rootstock.children import Child\n"
+        "child = Child(['sleep', '600'])\n"
+        "if os.fork() == 0:\n    time.sleep(3)\n    os._exit(0)\n"
+        "print(child.popen.pid, flush=True)\nos.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        program = int(process.stdout.readline())
+        assert gone(program, within=2.0)
