@@ -28,6 +28,15 @@ needs_root = pytest.mark.skipif(
 MARK = b"TEST_SESSION=%d" % os.getpid()
 
 
+def pytest_collection_modifyitems(config, items):
+    """Leave slow tests to who names them; an ``-m`` in the settings would end with any other."""
+    if "slow" in config.option.markexpr:
+        return
+    slow = [item for item in items if "slow" in item.keywords]
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [item for item in items if "slow" not in item.keywords]
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_world(tmp_path_factory):
     """Keep the user's settings out."""
