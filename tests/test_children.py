@@ -92,11 +92,13 @@ def test_it_ends_with_us(end):
     """Nothing in the program has to run for that: this one is stopped at once."""
     code = (
         "import signal, time\nfrom rootstock.children import Child\n"
-        "child = Child(['sh', '-c', 'sleep 600 & echo $PPID $$ $!; kill -STOP $$'])\n"
-        "time.sleep(600)\n"
+        "child = Child(['sh', '-c', 'sleep 600 & echo $$ $!; kill -STOP $$'])\n"
+        "print('tied', flush=True)\ntime.sleep(600)\n"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
-        _, program, helper = map(int, process.stdout.readline().split())
+        lines = {process.stdout.readline().strip(), process.stdout.readline().strip()}
+        (pids,) = lines - {b"tied"}
+        program, helper = map(int, pids.split())
         assert running(program) and running(helper)
         process.send_signal(getattr(signal, end))
     assert gone(program, helper)

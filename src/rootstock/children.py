@@ -170,6 +170,8 @@ def _tie(lifeline: int, group: int) -> None:
     """Have the kernel kill `group` when the other end of `lifeline` is closed.
 
     That belongs to the open pipe and not to the descriptor: the child's copy keeps it alive.
+    Whoever is killed in the instant before this leaves a child that does not know: a worker looks
+    at its lifeline as soon as it runs, and other programs end by themselves.
     """
     if sys.platform == "linux":
         fcntl.fcntl(lifeline, fcntl.F_SETOWN, -group)
