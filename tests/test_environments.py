@@ -275,6 +275,9 @@ def test_a_site_adds_clusters_too(tmp_path, monkeypatch):
         "clusters = 5",
         "[clusters]\na = 1",
         "\x00",
+        "root = '~nobody-of-that-name/x'",
+        'root = "nul\\u0000"',
+        "[clusters]\na = '~nobody-of-that-name/x'",
     ],
 )
 def test_broken_config_files(config, text):
@@ -282,6 +285,14 @@ def test_broken_config_files(config, text):
     with pytest.raises(ConfigurationError, match=r"config\.toml"):
         find_root()
     assert find_root("/given").path == Path("/given")
+
+
+@pytest.mark.parametrize("path", ["~nobody-of-that-name/x", "nul\0"])
+def test_paths_that_are_none(path):
+    with pytest.raises(ConfigurationError, match="no such user"):
+        find_root(path)
+    with pytest.raises(ConfigurationError, match="no such user"):
+        RootstockCalculator(environment=path)
 
 
 def test_a_named_config_file_must_exist(config):

@@ -226,11 +226,22 @@ def test_what_does_not_cross_is_refused_or_left_out():
         b'{"#complex": [1, 2, 3]}',
         b'{"#bytes": "%"}',
         b'{"#dict": 5}',
+        b'{"#array": ["01f8,f8", [0], ""]}',  # NumPy would evaluate a part of that
+        b'{"#array": ["<f8", null, ""]}',
+        b'{"#array": [["<f8"], [0], ""]}',
     ],
 )
 def test_malformed_values_are_protocol_errors(text):
     with pytest.raises(ProtocolError):
         decode(loads(text, "x"))
+
+
+def test_values_that_are_nested_too_deeply():
+    data: object = 1
+    for _ in range(100_000):
+        data = [data]
+    with pytest.raises(ProtocolError, match="too deeply"):
+        decode(data)
 
 
 # --- messages -----------------------------------------------------------------------------------
@@ -272,6 +283,14 @@ def test_layout_round_trip_keeps_bits_and_types():
         [["x", "|O", [1], "array"]],
         [["x", "nonsense", [1], "array"]],
         [["x", "<f8"]],
+        [["x", "<f8", [1], "arr!y"]],
+        [["x", "<f8", [1], "scalar"]],
+        [["x", "<c16", [], "float"]],
+        [["x", "<f8", [0, 2**62, 2**62], "array"]],
+        [["x", "<f8", [1] * 70, "array"]],
+        [["x", "<f8", [float("inf")], "array"]],
+        [["x", "<M8[s]", [1], "array"]],
+        [[1, "<f8", [1], "array"]],
         7,
         None,
     ],
@@ -499,14 +518,21 @@ def test_a_step_is_one_write_and_one_read_on_each_side():
     host._connection._sock = CountingSocket(left, ours)
     host.load({})
     one = structure(8)
+
+    def reading() -> bool:
+        """Wait until the guest has begun the read that waits for the next step."""
+        deadline = time.monotonic() + 5
+        while theirs[-1:] != ["recvmsg_into"] and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return theirs[-1:] == ["recvmsg_into"]
+
     host.compute(one, ["forces"])  # topology and layout travel with the first step
+    assert reading()
     del ours[:], theirs[:]
     for _ in range(10):
         host.compute(one, ["forces"])
     assert ours == ["sendmsg", "recvmsg_into"] * 10
-    deadline = time.monotonic() + 5
-    while len(theirs) < 20 and time.monotonic() < deadline:
-        time.sleep(0.01)  # the guest begins the read that waits for the next step
+    assert reading()
     assert theirs == ["sendmsg", "recvmsg_into"] * 10
     host.exit()
     thread.join(5)

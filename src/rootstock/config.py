@@ -19,7 +19,7 @@ import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Optional, Union
 
 import platformdirs
 
@@ -33,7 +33,14 @@ else:
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["Config", "default_overlay", "default_root", "private_cache", "read_config"]
+__all__ = [
+    "Config",
+    "default_overlay",
+    "default_root",
+    "private_cache",
+    "read_config",
+    "user_path",
+]
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,21 @@ class Config:
     clusters: Mapping[str, Path] = field(default_factory=dict)
 
 
+def user_path(named: Union[str, os.PathLike[str]], where: str = "") -> Path:
+    """Return the absolute path that a user means; `where` is for the error.
+
+    Raises
+    ------
+    ConfigurationError
+        It begins with the name of a user (``~somebody``) that there is none of, or holds a NUL.
+    """
+    path = os.path.expanduser(os.fspath(named))
+    if path.startswith("~") or "\0" in path:
+        msg = f"{where}{os.fspath(named)!r} is no path: there is no such user, or it holds a NUL"
+        raise ConfigurationError(msg)
+    return Path(os.path.abspath(path))
+
+
 def default_root() -> Path:
     """Return the per-user root that is used when nothing else is said."""
     return platformdirs.user_data_path("rootstock", appauthor=False)
@@ -64,7 +86,7 @@ def default_overlay(root: Path) -> Path:
     """Return where a user's own layer over a root that they can only read is."""
     named = os.environ.get("ROOTSTOCK_OVERLAY")
     if named:
-        return Path(os.path.abspath(os.path.expanduser(named)))
+        return user_path(named)
     digest = hashlib.sha256(os.fsencode(root)).hexdigest()[:12]
     folder = platformdirs.user_data_path("rootstock-overlays", appauthor=False)
     return folder / f"{root.name}-{digest}"
@@ -93,12 +115,7 @@ def read_config() -> Config:
             raise ConfigurationError(msg)
         if not merged:  # a file that sets either wins over the ones after it
             merged = _checked(path, table)
-    root = merged.get("root")
-    return Config(
-        root=None if root is None else Path(root).expanduser(),
-        cluster=merged.get("cluster"),
-        clusters=clusters,
-    )
+    return Config(merged.get("root"), merged.get("cluster"), clusters)
 
 
 def _files() -> Iterator[Path]:
@@ -129,7 +146,7 @@ def _clusters(path: Path, table: Any) -> dict[str, Path]:
     if not isinstance(table, dict) or not all(isinstance(v, str) for v in table.values()):
         msg = f"{path}: [clusters] must map names to folders, such as mycluster = '/shared/root'"
         raise ConfigurationError(msg)
-    return {name: Path(folder).expanduser() for name, folder in table.items()}
+    return {name: user_path(folder, f"{path}: ") for name, folder in table.items()}
 
 
 def _checked(path: Path, table: dict[str, Any]) -> dict[str, Any]:
@@ -137,4 +154,6 @@ def _checked(path: Path, table: dict[str, Any]) -> dict[str, Any]:
         if name not in ("root", "cluster") or not isinstance(value, str):
             msg = f"{path}: {name} = {value!r} is no setting; known are root, cluster, [clusters]"
             raise ConfigurationError(msg)
+    if "root" in table:
+        return {"root": user_path(table["root"], f"{path}: ")}
     return table

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Optional, Union
 
 from .clusters import cluster_root
-from .config import default_overlay, default_root, private_cache, read_config
+from .config import default_overlay, default_root, private_cache, read_config, user_path
 from .errors import ConfigurationError, RootError
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ def _usual_root() -> Path:
 
 
 def _at(path: Path) -> Root:
-    path = Path(os.path.abspath(path.expanduser()))
+    path = user_path(path)
     return Root(path, default_overlay(path) if _is_read_only(path) else None)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
+from ..config import user_path
 from ..data import EnvironmentFile, ModelSpec
 from ..errors import ConfigurationError, EnvironmentFileError, UnknownNameError
 from ..names import near_misses, suggestion
@@ -109,7 +110,7 @@ def read_by_name(name: str, root: Root) -> EnvironmentFile:
 
 def resolve_file(path: Path) -> EnvironmentFile:
     """Read an environment file that the user points at; it is used as it is."""
-    path = Path(os.path.abspath(path.expanduser()))
+    path = user_path(path)
     return read_environment_file(path, path.stem.removesuffix("_env") or path.stem, "file")
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
+from ..config import user_path
 from ..errors import ConfigurationError, EnvironmentFileError, RootError, UnknownNameError
 from ..names import near_misses, suggestion
 from ..root import Root, environment_files, maintaining, replace_file, writing
@@ -134,7 +135,7 @@ def add_files(root: Root, paths: Iterable[Path], *, replace: bool = False) -> li
 
 
 def _named(path: Path) -> list[tuple[str, Path]]:
-    path = path.expanduser()
+    path = user_path(path)
     if path.is_dir():
         found = environment_files(path)
         if not found:

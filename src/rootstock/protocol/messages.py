@@ -31,6 +31,7 @@ arrays one after the other, each starting at a multiple of 16 bytes.
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Union
@@ -39,7 +40,7 @@ import numpy as np
 
 from ..errors import ProtocolError
 from .frames import MAX_JSON, MAX_PAYLOAD, Buffers, Connection, header
-from .values import UntransferableError, dumps, encode, loads
+from .values import UntransferableError, dtype_of, dumps, encode, loads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -89,6 +90,8 @@ PROPERTIES = struct.Struct("<Q")
 MAX_PROPERTIES = 64
 
 _ALIGNMENT = 16
+#: NumPy's own limit was 32 until version 2.
+_MAX_DIMENSIONS = 32
 _PADDING = bytes(_ALIGNMENT)
 #: One entry of a layout: name, dtype, shape, kind.
 Entry = tuple[str, str, tuple[int, ...], str]
@@ -166,16 +169,12 @@ class Layout:
             It is malformed, or describes more than is accepted.
         """
         try:
-            entries = tuple((str(n), str(d), tuple(map(int, s)), str(k)) for n, d, s, k in data)
-            sane = all(
-                min(s, default=0) >= 0 and not np.dtype(d).hasobject for _, d, s, _ in entries
-            )
+            layout = cls.of(tuple(_entry(*entry) for entry in data))
         except (TypeError, ValueError) as error:
             msg = f"the peer sent a malformed layout: {error}"
             raise ProtocolError(msg) from error
-        layout = cls.of(entries)
-        if not sane or layout.nbytes > MAX_PAYLOAD:
-            msg = f"the peer sent a layout that is not accepted ({layout.nbytes} bytes)"
+        if layout.nbytes > MAX_PAYLOAD:
+            msg = f"the peer sent a layout of {layout.nbytes} bytes, which are not accepted"
             raise ProtocolError(msg)
         return layout
 
@@ -186,6 +185,25 @@ class Layout:
             array: Any = np.ndarray(shape, dtype, payload, offset)
             found[name] = array if kind == "array" else _SCALARS[kind](array)
         return found
+
+
+def _entry(name: Any, dtype: Any, shape: Any, kind: Any) -> Entry:
+    """Check one entry of a layout that came over the wire."""
+    numbers = dtype_of(dtype)
+    plain = isinstance(shape, list) and all(type(n) is int and n >= 0 for n in shape)
+    if not isinstance(name, str) or not plain or numbers.kind not in "biufc":
+        msg = f"{name!r:.40} is no array of numbers"
+        raise ValueError(msg)
+    # NumPy counts the bytes of an empty array as if its empty dimensions had one element
+    size = math.prod(max(n, 1) for n in shape) * numbers.itemsize
+    if len(shape) > _MAX_DIMENSIONS or size > MAX_PAYLOAD:
+        msg = f"{name!r:.40} is too large"
+        raise ValueError(msg)
+    fits = {"float": "f", "int": "iu", "scalar": "biufc"}.get(str(kind), "")
+    if kind != "array" and (shape or numbers.kind not in fits):
+        msg = f"{name!r:.40} is no {kind!r:.20}"
+        raise ValueError(msg)
+    return name, dtype, tuple(shape), kind
 
 
 _SCALARS: dict[str, Callable[[Any], Any]] = {

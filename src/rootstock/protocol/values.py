@@ -16,6 +16,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,8 +26,11 @@ from ..errors import ProtocolError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["UntransferableError", "decode", "dumps", "encode", "encode_info", "loads"]
+__all__ = ["UntransferableError", "decode", "dtype_of", "dumps", "encode", "encode_info", "loads"]
 
+#: What :attr:`numpy.dtype.str` gives for numbers, text, times and raw bytes. NumPy's own reading of
+#: dtypes takes much more, and evaluates parts of it.
+_DTYPE = re.compile(r"[<>|](?:[biufcSUV]\d{1,9}|[mM]8(?:\[\d{0,9}[A-Za-z]{1,2}\])?)")
 #: Deeper nesting than this is refused: JSON parsers recurse.
 MAX_DEPTH = 64
 
@@ -125,10 +129,18 @@ def decode(data: Any) -> Any:
     Raises
     ------
     ProtocolError
-        Reserved keys are used in a way that :func:`encode` does not.
+        Reserved keys are used in a way that :func:`encode` does not, or it is nested too deeply.
     """
+    try:
+        return _decode(data)
+    except RecursionError as error:  # some JSON parsers go deeper than Python
+        msg = "the peer sent a value that is nested too deeply"
+        raise ProtocolError(msg) from error
+
+
+def _decode(data: Any) -> Any:
     if isinstance(data, list):
-        return [decode(item) for item in data]
+        return [_decode(item) for item in data]
     if not isinstance(data, dict):
         return data
     if len(data) == 1:
@@ -136,27 +148,37 @@ def decode(data: Any) -> Any:
         if key in _DECODERS:
             try:
                 return _DECODERS[key](item)
-            except (TypeError, ValueError, KeyError, OverflowError) as error:
+            except (TypeError, ValueError, LookupError, OverflowError) as error:
                 msg = f"the peer sent a malformed {key!r} value: {error}"
                 raise ProtocolError(msg) from error
-    return {key: decode(item) for key, item in data.items()}
+    return {key: _decode(item) for key, item in data.items()}
+
+
+def dtype_of(text: Any) -> np.dtype[Any]:
+    """Return the dtype that :attr:`numpy.dtype.str` describes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is none, or one that does not cross the wire.
+    """
+    if not isinstance(text, str) or not _DTYPE.fullmatch(text):
+        msg = f"{text!r:.40} is no dtype that crosses the wire"
+        raise ValueError(msg)
+    return np.dtype(text)
 
 
 def _decode_array(item: Any) -> Any:
     dtype, shape, raw = item
-    kind = np.dtype(str(dtype))
-    if kind.hasobject:
-        msg = "object arrays do not cross the wire"
-        raise ValueError(msg)
-    array = np.frombuffer(base64.b64decode(raw, validate=True), kind).copy()
+    array = np.frombuffer(base64.b64decode(raw, validate=True), dtype_of(dtype)).copy()
     return array[0] if shape is None else array.reshape(shape)
 
 
 _DECODERS: dict[str, Callable[[Any], Any]] = {
     "#array": _decode_array,
-    "#tuple": lambda item: tuple(decode(part) for part in item),
+    "#tuple": lambda item: tuple(_decode(part) for part in item),
     "#bytes": lambda item: base64.b64decode(item, validate=True),
-    "#complex": lambda item: complex(*(decode(part) for part in item)),
+    "#complex": lambda item: complex(*(_decode(part) for part in item)),
     "#float": float,
-    "#dict": lambda item: {decode(key): decode(value) for key, value in item},
+    "#dict": lambda item: {_decode(key): _decode(value) for key, value in item},
 }
