@@ -6,9 +6,13 @@ import os
 import pwd
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+import tomli_w
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rootstock import (
     BuildError,
@@ -19,6 +23,7 @@ from rootstock import (
     available,
     find_root,
 )
+from rootstock.config import read_config
 from rootstock.environments import lock as lock_module
 from rootstock.environments import read_environment_file, resolve
 from rootstock.environments.lock import metadata_digest, read_lock, write_project
@@ -95,6 +100,15 @@ BROKEN = {
         "requires-python",
     ),
     "tool": ("# /// script\n# tool = {uv = 1}\n# ///\ndef setup(m, d): ...\n", "must be a table"),
+    "settings": (
+        "# /// script\n# tool.rootstock.licences = 5\n# ///\ndef setup(m, d): ...\n",
+        "licences in .tool.rootstock. must be a table of strings, not 5",
+    ),
+    "deep toml": (
+        f"# /// script\n# a = {'[' * 9999}\n# ///\ndef setup(m, d): ...\n",
+        "not valid TOML",
+    ),
+    "deep": (f"# /// script\n# a = 1\n# ///\nx = {'-' * 99999}1\n", "not valid Python"),
     "models": (
         "# /// script\n# dependencies = []\n# ///\nMODELS = {k: '' for k in 'ab'}\ndef setup(m, d): ...\n",
         "literal dict",
@@ -162,6 +176,113 @@ def as_nobody(code: str, folder: Path) -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+ANYTHING = st.recursive(
+    st.booleans() | st.integers(-9, 9) | st.floats() | st.text(max_size=4) | st.just(">=3.9"),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+def table(**known):
+    """Return a strategy for tables with known keys, each of the known kind or of any other."""
+    optional = {key.replace("_", "-"): value | ANYTHING for key, value in known.items()}
+    return st.fixed_dictionaries({}, optional=optional)
+
+
+METADATA = table(
+    dependencies=st.lists(st.sampled_from(["six", "ase>=3", "%"])),
+    requires_python=st.sampled_from([">=3.9", "<3", ">"]),
+    tool=table(
+        uv=table(
+            sources=st.dictionaries(st.text(max_size=3), table(path=st.text()), max_size=2),
+            index=st.lists(table(url=st.text()), max_size=2),
+            find_links=st.lists(st.text(), max_size=2),
+        ),
+        rootstock=table(
+            licence=st.text(),
+            licences=ANYTHING,
+            elements=st.text(),
+            variables=ANYTHING,
+            python=st.text(),
+            site_packages=st.lists(st.text(), max_size=2),
+        ),
+    ),
+)
+
+
+def in_a_file(metadata) -> bytes:
+    block = "".join(f"# {line}\n" for line in tomli_w.dumps(metadata).splitlines())
+    return f"# /// script\n{block}# ///\ndef setup(model, device): ...\n".encode()
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=300) | METADATA.map(in_a_file))
+def test_any_environment_file_is_read_or_refused(raw):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "x_env.py")
+        path.write_bytes(raw)
+        try:
+            file = read_environment_file(path, "x", "file")
+            write_project(file, Path(folder))
+        except EnvironmentFileError as error:
+            assert str(path) in str(error)
+            return
+    assert isinstance(file.licence("a"), str)
+    assert all(isinstance(one, str) for one in file.elements("a"))
+    assert isinstance(metadata_digest(file), str)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.text()
+    | st.lists(st.sampled_from(["mace", "-", "/", "medium", "uma", "\0", "é"])).map("".join)
+)
+def test_any_model_string_is_resolved_or_refused(text):
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            spec, file = resolve(text, find_root(folder))
+        except ConfigurationError:
+            return
+    assert text in (spec.environment + "-" + spec.argument, spec.environment)
+    assert file.name == spec.environment
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.binary(max_size=200)
+    | st.lists(
+        st.sampled_from(
+            [
+                "root = ",
+                "cluster = ",
+                "'/a'\n",
+                "'~x/b'\n",
+                "[clusters]\n",
+                "a = ",
+                "5\n",
+                "[[",
+                "'\\u0000'",
+            ]
+        )
+        | st.text(max_size=3)
+    ).map(lambda pieces: "".join(pieces).encode())
+)
+def test_any_config_file_is_read_or_refused(raw):
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        path = Path(folder, "config.toml")
+        path.write_bytes(raw)
+        patch.setenv("ROOTSTOCK_CONFIG", str(path))
+        try:
+            found = read_config()
+        except ConfigurationError as error:
+            assert str(path) in str(error)
+            return
+    assert found.root is None or found.root.is_absolute()
+    assert all(folder.is_absolute() for folder in found.clusters.values())
 
 
 # --- model strings ------------------------------------------------------------------------------

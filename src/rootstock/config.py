@@ -137,7 +137,7 @@ def _read(path: Path) -> dict[str, Any]:
             msg = f"ROOTSTOCK_CONFIG names {path}, which does not exist"
             raise ConfigurationError(msg) from None
         return {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         msg = f"the config file {path} can't be read: {error}"
         raise ConfigurationError(msg) from error
 

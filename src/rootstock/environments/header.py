@@ -26,6 +26,15 @@ __all__ = ["TEMPLATE", "declared_packages", "read_environment_file"]
 #: The regular expression that PEP 723 gives.
 _BLOCK = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
 
+#: Of ``[tool.rootstock]``: types, and their names for people.
+_SETTINGS: dict[str, tuple[Any, str]] = {
+    **dict.fromkeys(("python", "licence", "paper", "cache"), (str, "a string")),
+    **dict.fromkeys(("licences", "variables"), (dict, "a table of strings")),
+    "elements": ((str, dict), "a string, or a table of strings by model"),
+    "system-site-packages": (bool, "true or false"),
+    "site-packages": (list, "a list of packages"),
+}
+
 #: What a complete file looks like; for error messages and docs.
 TEMPLATE = """\
 # /// script
@@ -87,7 +96,7 @@ def _metadata(path: Path, text: str) -> dict[str, Any]:
     content = "\n".join(line[2:] if line.startswith("# ") else line[1:] for line in lines)
     try:
         metadata = tomllib.loads(content)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         msg = f"the '# /// script' block of {path} is not valid TOML: {error}"
         raise EnvironmentFileError(msg) from error
     _check(path, metadata)
@@ -120,12 +129,17 @@ def _check(path: Path, metadata: dict[str, Any]) -> None:
         if not isinstance(tool, dict) or not isinstance(tool.get(name, {}), dict):
             msg = f"{path}: [tool.{name}] must be a table"
             raise EnvironmentFileError(msg)
+    for name, value in tool.get("rootstock", {}).items():
+        kinds, words = _SETTINGS.get(name, (object, ""))
+        if not isinstance(value, kinds):
+            msg = f"{path}: {name} in [tool.rootstock] must be {words}, not {value!r:.80}"
+            raise EnvironmentFileError(msg)
 
 
 def _tree(path: Path, text: str) -> ast.Module:
     try:
         return ast.parse(text, str(path))
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # nested too deeply
         where = f" in line {error.lineno}" if isinstance(error, SyntaxError) else ""
         version = ".".join(map(str, sys.version_info[:2]))
         msg = f"{path} is not valid Python{where} (read with Python {version}): {error}"

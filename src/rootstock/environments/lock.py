@@ -21,7 +21,7 @@ import tomli_w
 from packaging.specifiers import SpecifierSet
 
 from ..data import BuildOptions
-from ..errors import BuildError
+from ..errors import BuildError, EnvironmentFileError
 from ..root import writing
 from .site import EXCLUDED, exclude, site_packages, wants_site
 from .uv import uv_flags
@@ -150,17 +150,18 @@ def write_project(file: EnvironmentFile, folder: Path) -> None:
     """Write the file's metadata as a ``pyproject.toml`` into `folder`.
 
     Relative paths in ``[tool.uv]`` mean the folder of the environment file, as uv has it.
+
+    Raises
+    ------
+    EnvironmentFileError
+        ``[tool.uv]`` is so malformed that there are no paths to be found in it.
     """
-    here = file.path.parent
     uv = json.loads(json.dumps(file.metadata.get("tool", {}).get("uv", {}), default=str))
-    for source in uv.get("sources", {}).values():
-        for one in source if isinstance(source, list) else [source]:
-            _absolute(one, "path", here)
-    for index in uv.get("index", []):
-        _absolute(index, "url", here)
-    for key in ("find-links", "extra-index-url"):
-        if key in uv:
-            uv[key] = [_resolved(link, here) for link in uv[key]]
+    try:
+        _make_paths_absolute(uv, file.path.parent)
+    except (AttributeError, TypeError) as error:
+        msg = f"[tool.uv] of {file.path} is malformed: {error}"
+        raise EnvironmentFileError(msg) from error
     project = {
         "project": {
             "name": "rootstock-environment",
@@ -172,6 +173,17 @@ def write_project(file: EnvironmentFile, folder: Path) -> None:
     }
     # The table is written even if it is empty: it keeps uv from looking in the folders above.
     (folder / "pyproject.toml").write_text(tomli_w.dumps(project), encoding="utf-8")
+
+
+def _make_paths_absolute(uv: dict[str, Any], here: Path) -> None:
+    for source in uv.get("sources", {}).values():
+        for one in source if isinstance(source, list) else [source]:
+            _absolute(one, "path", here)
+    for index in uv.get("index", []):
+        _absolute(index, "url", here)
+    for key in ("find-links", "extra-index-url"):
+        if key in uv:
+            uv[key] = [_resolved(link, here) for link in uv[key]]
 
 
 def _absolute(table: dict[str, Any], key: str, here: Path) -> None:

@@ -145,9 +145,6 @@ def cache_variables(root: Root, caller: Mapping[str, str]) -> dict[str, str]:
 
 def _own_variables(file: EnvironmentFile) -> Mapping[str, str]:
     table = file.settings.get("variables", {})
-    if not isinstance(table, dict):
-        msg = f"{file.path}: [tool.rootstock.variables] must be a table of strings"
-        raise ConfigurationError(msg)
     return {str(name): str(value) for name, value in table.items()}
 
 
