@@ -138,6 +138,23 @@ def test_a_host_that_is_killed_takes_its_workers_along(make, probe_root, phase, 
     assert not children()
 
 
+def test_a_worker_ends_with_its_host_where_the_kernel_does_not_see_to_it(make, probe_root):
+    calc = make("probe-null")
+    calc.report  # it is built, then
+    calc.close()
+    code = f"import rootstock.children as c\nc._tie = lambda *_: None\n{HOST}"
+    command = [sys.executable, "-c", code, str(probe_root), "call"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert [process.stdout.readline() for _ in range(2)] == ["begin\n", "idle\n"]
+        time.sleep(0.5)  # it is in the middle of a call that never ends, then
+        assert children()
+        process.kill()
+    deadline = time.monotonic() + 5
+    while children() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not children()
+
+
 def test_an_interpreter_that_ends_without_close_is_quiet(probe_root):
     code = (
         "import sys\nfrom ase.build import bulk\nfrom rootstock import RootstockCalculator\n"

@@ -10,6 +10,7 @@ reaches one process. What starts a session of its own in turn, as daemons do, ha
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import select
@@ -70,6 +71,7 @@ class Child:
         far, near = os.pipe()
         # An object: whatever happens to us, the garbage collector ends the child.
         self._lifeline = os.fdopen(near, "wb", 0)
+        self.pidfd: Optional[int] = None
         try:
             self.popen: subprocess.Popen[Any] = subprocess.Popen(  # noqa: S603  callers' programs
                 [*map(str, command), *([str(far)] if announce else [])],
@@ -80,6 +82,8 @@ class Child:
             _tie(far, self.popen.pid)
         except BaseException:
             self._lifeline.close()
+            if hasattr(self, "popen"):
+                self.end()
             raise
         finally:
             os.close(far)
@@ -173,7 +177,9 @@ def _tie(lifeline: int, group: int) -> None:
     Whoever is killed in the instant before this leaves a child that does not know: a worker looks
     at its lifeline as soon as it runs, and other programs end by themselves.
     """
-    if sys.platform == "linux":
+    if sys.platform != "linux":
+        return  # a worker sees that and waits by itself
+    with contextlib.suppress(OSError):  # a sandbox that has no such thing: likewise
         fcntl.fcntl(lifeline, fcntl.F_SETOWN, -group)
         fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
         flags = fcntl.fcntl(lifeline, fcntl.F_GETFL)
