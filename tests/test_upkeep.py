@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import pwd
 import shutil
+import socketserver
 import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -113,6 +116,22 @@ def test_init_for_a_group(tmp_path):
     assert "can't be read by everybody" in bad.detail
     done = run("init", "--root", tmp_path / "other", "--shared", "no-such-group")
     assert done.exit_code == 2 and "there is no group" in done.stderr
+
+
+def test_doctor_asks_what_is_configured(root, monkeypatch):
+    """A mirror counts, not the public host behind it; so does a server that refuses."""
+    seen = {f.topic: f for f in doctor(root)}
+    assert seen["packages"].level == "ok"
+    with socketserver.TCPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_address[1]}")
+        monkeypatch.setenv("UV_INDEX_URL", "http://127.0.0.1:9/simple")
+        seen = {f.topic: f for f in doctor(root)}
+        server.shutdown()
+    assert seen["weights"].level == "ok"
+    assert seen["packages"].level == "note" and "127.0.0.1:9" in seen["packages"].detail
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    assert {f.topic: f for f in doctor(root)}["weights"].level == "note"
 
 
 def test_files_are_added_all_or_none(root, tmp_path):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import socket
 import stat
 import subprocess
+import urllib.error
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
@@ -36,7 +37,8 @@ __all__ = ["Finding", "Health", "doctor", "status"]
 
 #: Less than this is too little for an environment with PyTorch.
 _DISK = 8 * 2**30
-_HOSTS = ("pypi.org", "huggingface.co", "download.pytorch.org")
+#: Seconds that a site gets to answer.
+_ANSWER = 5.0
 
 
 @dataclass(frozen=True)
@@ -181,18 +183,32 @@ def _disk(root: Root) -> Iterator[Finding]:
 
 
 def _network() -> Iterator[Finding]:
-    unreachable = [host for host in _HOSTS if not _reaches(host)]
-    if not unreachable:
-        yield Finding("network", "ok", f"{', '.join(_HOSTS)} can be reached")
-    else:
-        detail = f"{', '.join(unreachable)} can't be reached from here"
-        yield Finding("network", "note", detail, "install and fetch where there is a network")
-
-
-def _reaches(host: str) -> bool:
+    """Ask as builds and downloads do: with the configured index, proxies and mirrors."""
+    advice = "install and fetch where there is a network"
     try:
-        socket.create_connection((host, 443), timeout=3).close()
-    except OSError:
+        Uv(Progress()).ask_index()
+        yield Finding("packages", "ok", "uv's index answers")
+    except BuildError as error:
+        why = error.output.strip().partition("\n")[0] or str(error)
+        yield Finding("packages", "note", f"uv's index does not answer here: {why}", advice)
+    sites = {
+        "weights": os.environ.get("HF_ENDPOINT", "https://huggingface.co"),
+        "PyTorch's builds": "https://download.pytorch.org/whl/",
+    }
+    for what, url in sites.items():
+        if _answers(url):
+            yield Finding(what, "ok", f"{url} answers")
+        else:
+            yield Finding(what, "note", f"{url} does not answer here", advice)
+
+
+def _answers(url: str) -> bool:
+    request = urllib.request.Request(url, method="HEAD")  # noqa: S310  http, or the user's own
+    try:
+        urllib.request.urlopen(request, timeout=_ANSWER).close()  # noqa: S310
+    except urllib.error.HTTPError:  # of a server that is there
+        return True
+    except (OSError, ValueError):
         return False
     return True
 

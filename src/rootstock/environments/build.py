@@ -30,7 +30,7 @@ from .lock import (
 )
 from .model_strings import read_by_name
 from .site import check_requirements, lay_over
-from .uv import Uv, uv_flags
+from .uv import UNCONSTRAINED, Uv, uv_flags
 
 if TYPE_CHECKING:
     from ..data import EnvironmentFile
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["find_built", "find_lock", "fits", "install", "is_ready", "prepare", "relock"]
 
 _PLAIN = BuildOptions()
-
-#: What would make ``uv pip sync`` refuse a lock or change what it says: the lock was made with it.
-_LOCKED_IN = ("UV_CONSTRAINT", "UV_OVERRIDE", "UV_BUILD_CONSTRAINT", "UV_TORCH_BACKEND")
 
 
 def prepare(
@@ -227,7 +224,7 @@ def _fill(aside: Path, lock: Lock, file: EnvironmentFile, uv: Uv, options: Build
     command = ["pip", "sync", "--python", str(python), "--compile-bytecode"]
     command += ["--preview-features", "pylock"]  # spares the warning that it is new
     command += uv_flags(options)
-    uv.run([*command, lock.path], what, directory=workshop, unset=_LOCKED_IN)
+    uv.run([*command, lock.path], what, directory=workshop, variables=UNCONSTRAINED)
     if lock.site is not None:
         own = set(check_requirements(python)) - set(check_requirements(Path(lock.python)))
         if own:

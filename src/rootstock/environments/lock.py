@@ -300,7 +300,7 @@ class _Resolver:
                 [*command, *options, *backend],
                 what,
                 directory=self._output.parent,
-                unset=["UV_TORCH_BACKEND"],  # it is in `backend`
+                variables={"UV_TORCH_BACKEND": None},  # it is in `backend`
             )
         except BuildError as error:
             if _PYTORCH_INDEX not in error.output or self._backend is None:

@@ -7,9 +7,11 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Optional
 
 from packaging.version import InvalidVersion, Version
@@ -19,11 +21,11 @@ from ..errors import BuildError
 from ..progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ..data import BuildOptions
 
-__all__ = ["Interpreter", "Uv", "uv_flags"]
+__all__ = ["UNCONSTRAINED", "Interpreter", "Uv", "uv_flags"]
 
 #: Of the caller's Python, environments and projects, which uv would otherwise look at.
 _SCRUBBED = (
@@ -38,6 +40,11 @@ _SCRUBBED = (
 )
 #: Seconds for uv to tidy up when it is interrupted.
 _GRACE = 3.0
+#: For :meth:`Uv.run`: what changes a resolution. With it ``uv pip sync`` would refuse a lock, which
+#: was made with it, or change what the lock says.
+UNCONSTRAINED: Mapping[str, None] = MappingProxyType(
+    dict.fromkeys(("UV_CONSTRAINT", "UV_OVERRIDE", "UV_BUILD_CONSTRAINT", "UV_TORCH_BACKEND"))
+)
 #: In the warning about a ``[tool.uv]`` that makes no sense.
 _UNPARSED = "during settings discovery"
 #: Lines that help nobody: what to activate, packages that the lock lists, errors that we raise.
@@ -76,7 +83,7 @@ class Uv:
         what: str,
         *,
         directory: Optional[Path] = None,
-        unset: Sequence[str] = (),
+        variables: Mapping[str, Optional[str]] = MappingProxyType({}),
         quiet: bool = False,
     ) -> str:
         """Run uv and return its stdout.
@@ -89,8 +96,8 @@ class Uv:
             What this does, for the error: "resolving the dependencies of ...".
         directory : Path, optional
             Working directory; its ``pyproject.toml`` holds the settings.
-        unset : sequence of str
-            Further variables that uv must not see.
+        variables : mapping
+            Further variables; those that are None are not passed on.
         quiet : bool
             Do not show its lines.
 
@@ -99,7 +106,8 @@ class Uv:
         BuildError
             uv failed; its own words are in the message and in ``output``.
         """
-        environ = {k: v for k, v in os.environ.items() if k not in {*_SCRUBBED, *unset}}
+        given = {**os.environ, **dict.fromkeys(_SCRUBBED), **variables}
+        environ = {name: value for name, value in given.items() if value is not None}
         environ["PATH"] = os.pathsep.join([environ.get("PATH", os.defpath), *_pyenv_pythons()])
         try:
             child = Child(
@@ -151,6 +159,24 @@ class Uv:
                 if best is None or best.version < found.version:
                     newest[found.minor] = found
         return sorted(newest.values(), key=lambda i: i.version, reverse=True)
+
+    def ask_index(self) -> None:
+        """See if the packages' index answers: the one that is configured, past all caches.
+
+        Raises
+        ------
+        BuildError
+            It does not.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            requirements = Path(folder, "requirements.in")
+            requirements.write_text("pip\n")
+            self.run(
+                ["pip", "compile", requirements, "--no-cache", "--no-deps", "--quiet"],
+                "asking the packages' index",
+                quiet=True,
+                variables={**UNCONSTRAINED, "UV_HTTP_RETRIES": "0"},
+            )
 
     def version(self) -> str:
         """Return uv's version."""
