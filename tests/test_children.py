@@ -80,6 +80,17 @@ def test_one_that_is_dropped_ends():
     assert gone(helper)
 
 
+def test_one_that_even_the_kernel_can_not_end_is_left_alone_with_a_warning(monkeypatch):
+    with Child(["sleep", "600"]) as child:
+        with monkeypatch.context() as patch:
+            patch.setattr("rootstock.children._KILL_WAIT", 0.05)
+            patch.setattr(child, "_signal", lambda _: None)  # as in an uninterruptible read
+            with pytest.warns(RuntimeWarning, match="left alone"):
+                assert child.end() is None
+        assert running(child.popen.pid)
+    assert gone(child.popen.pid)
+
+
 def test_a_program_that_is_not_there_leaves_nothing():
     before = os.listdir("/proc/self/fd")
     with pytest.raises(FileNotFoundError):

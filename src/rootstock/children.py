@@ -153,7 +153,7 @@ class Child:
             warnings.warn(
                 f"process {self.popen.pid} can't be killed (it hangs in the kernel, in a read from "
                 "a file system that does not answer, say); it is left alone",
-                ResourceWarning,
+                RuntimeWarning,  # Python shows no ResourceWarning unless it is told to
                 stacklevel=2,
             )
 
