@@ -103,15 +103,15 @@ def test_it_ends_with_us(end):
     """Nothing in the program has to run for that: this one is stopped at once."""
     code = (
         "import signal, time\nfrom rootstock.children import Child\n"
-        "child = Child(['sh', '-c', 'sleep 600 & echo $$ $!; kill -STOP $$'])\n"
-        "print('tied', flush=True)\ntime.sleep(600)\n"
+        "stopped = 'sleep 600 & echo $$ $!; kill -STOP $$'\n"
+        "child = Child(['sh', '-c', stopped], stdout=-1)\n"
+        "print(child.popen.stdout.readline().decode(), end='', flush=True)\ntime.sleep(600)\n"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
-        lines = {process.stdout.readline().strip(), process.stdout.readline().strip()}
-        (pids,) = lines - {b"tied"}
-        program, helper = map(int, pids.split())
-        assert running(program) and running(helper)
+        program, helper = map(int, process.stdout.readline().split())
+        alive = running(program), running(helper)
         process.send_signal(getattr(signal, end))
+    assert alive == (True, True)
     assert gone(program, helper)
 
 
