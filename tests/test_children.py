@@ -55,10 +55,10 @@ def test_it_may_end_by_itself():
 
 
 def test_it_may_be_asked():
-    script = "trap 'exit 5' INT; echo ready; while :; do sleep 0.05; done"
+    script = "trap 'exit 5' TERM; echo ready; while :; do sleep 0.05; done"
     with Child(["bash", "-c", script], stdout=subprocess.PIPE) as child:
         child.popen.stdout.readline()
-        assert child.end(10, signal.SIGINT) == 5
+        assert child.end(10, signal.SIGTERM) == 5
         child.popen.stdout.close()
 
 
