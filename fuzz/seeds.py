@@ -24,12 +24,6 @@ della = "/shared/rootstock"
 """
 
 
-def init(document: object) -> bytes:
-    """Return an INIT of ours."""
-    text = m.json_message(m.INIT, document)
-    return text[: len(m.INIT)] + m.INTEGER.pack(0) + text[len(m.INIT) :]
-
-
 def step() -> bytes:
     """Return a topology and a step of ours."""
     structure = take(ATOMS)
@@ -65,7 +59,9 @@ def foreign_answer(extra: bytes) -> bytes:
 
 def seeds() -> dict[str, list[bytes]]:
     """Return the seeds by target."""
-    load = init({"rootstock": m.EXTENSION_VERSION, "load": encode({"argument": "x", **VALUES})})
+    load = m.init_message(
+        {"rootstock": m.EXTENSION_VERSION, "load": encode({"argument": "x", **VALUES})}
+    )
     report = {"implemented_properties": ["energy", "forces"]}
     bead = m.INIT + m.INTEGER.pack(0) + m.INTEGER.pack(1) + b" "
     batch = m.INIT + m.INTEGER.pack(0) + m.INTEGER.pack(14) + b" batch_size:2 "

@@ -111,6 +111,20 @@ time.sleep(600)
 """
 
 
+def all_gone() -> bool:
+    """Wait until no worker is left, five seconds at most."""
+    deadline = time.monotonic() + 5
+    while children() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not children()
+
+
+def run_script(code: str, root) -> subprocess.CompletedProcess:
+    """Run a program to which a warning is an error."""
+    command = [sys.executable, "-W", "error", "-c", code, str(root)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
 @pytest.mark.parametrize("phase", ["import", "setup", "call", "idle"])
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])
 def test_a_host_that_is_killed_takes_its_workers_along(make, probe_root, phase, name, monkeypatch):
@@ -132,10 +146,7 @@ def test_a_host_that_is_killed_takes_its_workers_along(make, probe_root, phase, 
         os.kill(process.pid, getattr(signal, name))
         process.wait(20)
         process.stdout.close()
-    deadline = time.monotonic() + 5
-    while children() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not children()
+    assert all_gone()
 
 
 def test_a_worker_ends_with_its_host_where_the_kernel_does_not_see_to_it(make, probe_root):
@@ -149,10 +160,7 @@ def test_a_worker_ends_with_its_host_where_the_kernel_does_not_see_to_it(make, p
         time.sleep(0.5)  # it is in the middle of a call that never ends, then
         assert children()
         process.kill()
-    deadline = time.monotonic() + 5
-    while children() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not children()
+    assert all_gone()
 
 
 def test_an_interpreter_that_ends_without_close_is_quiet(probe_root):
@@ -162,13 +170,7 @@ def test_an_interpreter_that_ends_without_close_is_quiet(probe_root):
         "atoms.calc = RootstockCalculator('probe-null', root=sys.argv[1], device='cpu')\n"
         "print(atoms.get_potential_energy())\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code, str(probe_root)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_script(code, probe_root)
     assert (done.returncode, done.stdout) == (0, "0.0\n")
     assert not [line for line in done.stderr.splitlines() if not line.startswith("rootstock: ")]
 
@@ -191,13 +193,7 @@ print("end", flush=True)
 def test_an_interpreter_that_ends_while_a_daemon_thread_calculates(make, probe_root):
     make("probe-null").report  # it is built, then
     started = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", DAEMON, str(probe_root)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_script(DAEMON, probe_root)
     assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
     assert time.monotonic() - started < 20
 

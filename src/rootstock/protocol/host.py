@@ -55,9 +55,8 @@ class Host:
             Loading raised inside the worker.
         """
         document = {"rootstock": m.EXTENSION_VERSION, "load": encode(dict(config))}
-        text = m.json_message(m.INIT, document)
         self._connection.deadline = deadline
-        self._write([text[: len(m.INIT)], m.INTEGER.pack(0), text[len(m.INIT) :]])
+        self._write([m.init_message(document)])
         word = self._await(deadline)
         if word != m.READY:
             self._raise(word)
@@ -257,5 +256,4 @@ def _topology_message(topology: Topology) -> Buffers:
         "layout": entries,
         "info": loads(topology.info, "info"),
     }
-    text = m.json_message(m.INIT, document)
-    return [text[: len(m.INIT)], m.INTEGER.pack(0), text[len(m.INIT) :], *payload]
+    return [m.init_message(document), *payload]

@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING, Any, Union
 import numpy as np
 
 from ..errors import ProtocolError
-from .frames import MAX_JSON, MAX_PAYLOAD, Buffers, Connection, header
+from .frames import HEADER, MAX_JSON, MAX_PAYLOAD, Buffers, Connection, header
 from .values import UntransferableError, dtype_of, dumps, encode, loads
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ __all__ = [
     "STATUS",
     "Layout",
     "describe",
+    "init_message",
     "json_message",
     "read_floats",
     "read_integer",
@@ -101,6 +102,12 @@ def json_message(word: bytes, document: Any) -> bytes:
     """Return header, length and JSON text in one piece."""
     text = dumps(document)
     return word + INTEGER.pack(len(text)) + text
+
+
+def init_message(document: Any) -> bytes:
+    """Return an INIT of ours: i-PI's bead index, always 0, between its header and its text."""
+    text = json_message(INIT, document)
+    return text[:HEADER] + INTEGER.pack(0) + text[HEADER:]
 
 
 def read_json(connection: Connection, what: str) -> Any:
