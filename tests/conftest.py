@@ -1,4 +1,4 @@
-"""Fixtures: a root for the whole session, and a check that nothing is left behind."""
+"""Fixtures: roots, calculators, and checks that no process or descriptor is left behind."""
 
 from __future__ import annotations
 
@@ -16,20 +16,19 @@ from pathlib import Path
 import pytest
 
 from rootstock import RootstockCalculator
+from rootstock.environments.build import prepare_environment
+from rootstock.environments.discovery import find_environment
+from rootstock.settings.root import Root
+from tests.support.builds import QUIET
+from tests.support.paths import BIN, PROBE
+from tests.support.processes import MARK, worker_pids
+from tests.support.structures import copper
 
-HERE = Path(__file__).resolve().parent
-REPO = HERE.parent
-PROBE = HERE / "environments" / "probe_env.py"
 TORCH = "torch==2.13.0"
-needs_root = pytest.mark.skipif(
-    os.geteuid() != 0, reason="becomes another user, gives files away, or takes the network away"
-)
-#: A variable that workers inherit, so that another session's aren't taken for ours.
-MARK = b"TEST_SESSION=%d" % os.getpid()
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave slow tests to who names them; an ``-m`` in the settings would end with any other."""
+    """Deselect slow tests unless -m names them; an -m in the settings would replace the user's."""
     if "slow" in config.option.markexpr:
         return
     slow = [item for item in items if "slow" in item.keywords]
@@ -51,6 +50,52 @@ def _own_world(tmp_path_factory):
         yield
 
 
+# --- nothing is left behind -----------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _nothing_left_at_all():
+    """Fail the session if it leaves a worker behind."""
+    yield
+    _no_new_workers(set())
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left(request):
+    """Fail a test that leaves a worker, one of its helpers or a descriptor behind."""
+    if "model" in request.keywords:  # these share calculators over a module
+        yield
+        return
+    before, descriptors = worker_pids(), set(os.listdir("/proc/self/fd"))
+    yield
+    _no_new_workers(before)
+    if len(set(os.listdir("/proc/self/fd")) - descriptors) > 1:
+        gc.collect()
+    extra = set(os.listdir("/proc/self/fd")) - descriptors
+    assert len(extra) <= 1, f"descriptors were left open: {extra}"  # listdir's own
+
+
+def _no_new_workers(before: set[int]) -> None:
+    deadline = time.monotonic() + 5
+    while (left := worker_pids() - before) and time.monotonic() < deadline:
+        gc.collect()  # a calculator in a traceback or a cycle still holds its worker
+        time.sleep(0.05)
+    assert not left, f"workers were left behind: {left}"
+
+
+@pytest.fixture
+def no_temporary_files(tmp_path, monkeypatch):
+    """Fail a test that leaves a temporary file behind."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    yield
+    assert not list(folder.iterdir())
+
+
+# --- roots ----------------------------------------------------------------------------------------
+
+
 @pytest.fixture(scope="session")
 def session_root(tmp_path_factory) -> Path:
     """One root for all tests that need built environments; kept if a variable names it."""
@@ -68,63 +113,17 @@ def probe_root(session_root: Path) -> Path:
 
 
 @pytest.fixture
-def make(probe_root):
-    """Make calculators of the probe environment; all are closed at the end."""
-    made = []
-
-    def one(model: str = "probe-null", **options) -> RootstockCalculator:
-        calc = RootstockCalculator(model, root=probe_root, device="cpu", **options)
-        made.append(calc)
-        return calc
-
-    yield one
-    for calc in made:
-        calc.close()
+def built_probe_root(probe_root: Path) -> Path:
+    """The session's root, with the probe environment built."""
+    root = Root(probe_root)
+    prepare_environment(find_environment("probe", root), QUIET)
+    return probe_root
 
 
-def children() -> set[int]:
-    """Return the process ids of all workers of this session, whoever started them."""
-    found = set()
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (entry / "cmdline").read_bytes().split(b"\0")
-            ours = MARK in (entry / "environ").read_bytes().split(b"\0")
-            state = (entry / "stat").read_text().rsplit(")", 1)[1].split()[0]
-        except OSError:
-            continue
-        if ours and state != "Z" and any(p.endswith(b"worker/__main__.py") for p in command):
-            found.add(int(entry.name))
-    return found
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _nothing_left_at_all():
-    """Fail the session if it leaves a worker behind."""
-    yield
-    _no_new_workers(set())
-
-
-@pytest.fixture(autouse=True)
-def _nothing_left(request):
-    """Fail a test that leaves a worker, one of its helpers or a descriptor behind."""
-    if "model" in request.keywords:  # these share calculators over a module
-        yield
-        return
-    before, descriptors = children(), set(os.listdir("/proc/self/fd"))
-    yield
-    _no_new_workers(before)
-    if len(set(os.listdir("/proc/self/fd")) - descriptors) > 1:
-        gc.collect()
-    extra = set(os.listdir("/proc/self/fd")) - descriptors
-    assert len(extra) <= 1, f"descriptors were left open: {extra}"  # listdir's own
-
-
-def _no_new_workers(before: set[int]) -> None:
-    deadline = time.monotonic() + 5
-    while (left := children() - before) and time.monotonic() < deadline:
-        gc.collect()  # a calculator in a traceback or a cycle still holds its worker
-        time.sleep(0.05)
-    assert not left, f"workers were left behind: {left}"
+@pytest.fixture
+def user_layer(built_probe_root: Path, tmp_path: Path) -> Root:
+    """A user's layer over the session's root, so that nothing has to be built again."""
+    return Root(built_probe_root, user_layer=tmp_path / "overlay")
 
 
 @pytest.fixture(scope="session")
@@ -163,3 +162,45 @@ def _use_pip_wheel(folder: Path, patch: pytest.MonkeyPatch) -> None:
     tag = re.search(r"-cp(\d)(\d+)-", wheels[0].name)
     if tag:
         patch.setenv("UV_PYTHON", f"{tag[1]}.{tag[2]}")
+
+
+@pytest.fixture
+def user_variables(probe_root, torch_root) -> dict[str, str]:
+    """Variables of a program that a user starts."""
+    path = os.pathsep.join([str(BIN), os.environ["PATH"]])
+    return {**os.environ, "PATH": path, "ROOTSTOCK_ROOT": str(torch_root), "OMP_NUM_THREADS": "1"}
+
+
+# --- calculators ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def make(probe_root):
+    """Make calculators of the probe environment; all are closed at the end."""
+    calculators = []
+
+    def make_one(model: str = "probe-null", **options) -> RootstockCalculator:
+        calc = RootstockCalculator(model, root=probe_root, device="cpu", **options)
+        calculators.append(calc)
+        return calc
+
+    yield make_one
+    for calc in calculators:
+        calc.close()
+
+
+@pytest.fixture(scope="module")
+def reference(probe_root):
+    """A calculator whose results depend on everything that a model may read."""
+    with RootstockCalculator("probe-reference", root=probe_root) as calc:
+        calc.report
+        yield calc
+
+
+@pytest.fixture
+def misbehaving(make):
+    """Atoms whose model fails when ``info["do"]`` says so; its worker runs."""
+    atoms = copper()
+    atoms.calc = make("probe-misbehaving")
+    atoms.get_forces()
+    return atoms

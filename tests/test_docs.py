@@ -1,22 +1,25 @@
-"""What the docs show is true: code compiles, files are good, commands are those that CI runs."""
+"""The docs hold: code compiles, scripts run, links lead somewhere, figures are the measured ones."""
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 import rootstock
-from rootstock.environments import read_environment_file
+from rootstock.environments.environment_file import read_environment_file
+from tests.support.paths import REPO
 
-REPO = Path(__file__).resolve().parent.parent
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
 
 PAGES = [REPO / "README.md", REPO / "CONTRIBUTING.md", *sorted((REPO / "docs").glob("*.md"))]
 README = PAGES[0].read_text()
@@ -87,3 +90,33 @@ def test_the_readmes_figures_are_those_that_were_measured():
 
     measured = json.loads((REPO / "benchmarks" / "results" / "benchmark.json").read_text())
     assert markdown(measured) in README
+
+
+def scripts():
+    """Return every script that a page of the docs says can be run as it stands."""
+    marked = re.compile(r"<!-- script(?: in (\S+))? -->\n```python\n(.*?)```", re.DOTALL)
+    for page in sorted((REPO / "docs").glob("*.md")):
+        for number, (folder, code) in enumerate(marked.findall(page.read_text())):
+            yield pytest.param(folder, code, id=f"{page.stem}-{number}")
+
+
+@pytest.mark.model
+@pytest.mark.parametrize(("folder", "code"), list(scripts()))
+def test_the_scripts_of_the_docs(folder, code, tmp_path, user_variables):
+    here = tmp_path / "here"
+    if folder:
+        shutil.copytree(REPO / folder, here)
+    else:
+        here.mkdir()
+    (here / "script.py").write_text(code)
+    done = subprocess.run(
+        [sys.executable, "script.py"],
+        cwd=here,
+        env=user_variables,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert done.stdout

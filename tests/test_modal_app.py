@@ -30,7 +30,7 @@ def test_init_main_job_and_cache(volume):
     assert [len(key) for key in keys.values()] == [16, 16]
     found = modal_app.test_new_api.local("snap")
     assert found["energy"] == pytest.approx(-512.126, abs=1e-3)
-    assert found["environment_key"] == keys["snap"]
+    assert found["build"] == keys["snap"]
     sizes = modal_app.inspect_cache.local()
     assert sizes["envs/snap"] > 10**7
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .calculator import RootstockCalculator
-    from .environments import available, install, prepare
+    from .environments.build import install, prepare
+    from .environments.discovery import available
     from .errors import (
         BuildError,
         CalculationError,
@@ -34,9 +35,9 @@ if TYPE_CHECKING:
         WeightsError,
         WorkerDiedError,
     )
-    from .listening import IPICalculator
-    from .root import Root, find_root
-    from .serving import serve
+    from .ipi.calculator import IPICalculator
+    from .settings.root import Root, find_root
+    from .ipi.driver import serve
 
 __version__ = "0.3.0"
 

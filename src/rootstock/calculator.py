@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, NoReturn, Optional, Union
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes, compare_atoms
 
-from . import __version__, environments
-from .arguments import make_recipe, refuse_keywords
-from .atoms import rebuild, take
+from . import environments
+from ._version import __version__
+from .runtime.arguments import make_spec, refuse_keywords
+from .structures import to_atoms, from_atoms
 from .errors import ConfigurationError, PropertyMissingError, StructureError
-from .launch import Lease, Session
-from .names import near_misses, suggestion
+from .runtime.session import SessionHandle, Session
+from .support.suggestions import similar_names, did_you_mean
 from .protocol.values import encode
 
 if TYPE_CHECKING:
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
     from ase import Atoms
     from typing_extensions import Self
 
-    from .data import Structure, WorkerReport
-    from .launch import Recipe
-    from .progress import Progress
+    from .protocol.data import Structure, WorkerReport
+    from .runtime.spec import WorkerSpec
+    from .support.progress import Progress
 
 __all__ = ["RootstockCalculator"]
 
@@ -100,7 +101,7 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
     ) -> None:
         if unknown:
             refuse_keywords(unknown)
-        recipe = make_recipe(
+        spec = make_spec(
             model,
             root=root,
             cluster=cluster,
@@ -114,25 +115,25 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         )
         self.results: dict[str, Any] = {}
         self._structure: Optional[Structure] = None
-        self._join(Session(recipe))
+        self._join(Session(spec))
         super().__init__()
         self.parameters.update(self._describe())
 
     # --- the worker -----------------------------------------------------------------------------
 
     def _join(self, session: Session) -> None:
-        self._lease = Lease(session, self)
+        self._handle = SessionHandle(session, self)
 
     @property
     def _session(self) -> Session:
-        return self._lease.session
+        return self._handle.session
 
     def close(self) -> None:
         """Give up the worker; it ends unless a copy of this calculator still needs it.
 
         The calculator stays usable: the next calculation starts a worker again.
         """
-        self._lease.give_up()
+        self._handle.give_up()
 
     def __enter__(self) -> Self:
         """Return the calculator itself."""
@@ -145,13 +146,13 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
     @property
     def report(self) -> WorkerReport:
         """What the worker says of itself; starts it if need be."""
-        return self._lease.hold().report()
+        return self._handle.hold().report()
 
     @property
     def device(self) -> str:
         """The device that the model runs on; before the start, what was asked for."""
         started = self._session.started
-        return self._session.recipe.device if started is None else started.device
+        return self._session.spec.device if started is None else started.device
 
     @property
     def implemented_properties(self) -> list[str]:
@@ -159,9 +160,9 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         return list(self.report.implemented_properties)
 
     @property
-    def recipe(self) -> Recipe:
+    def spec(self) -> WorkerSpec:
         """What its workers are started with; frozen, and can be pickled."""
-        return self._session.recipe
+        return self._session.spec
 
     @property
     def log(self) -> str:
@@ -171,21 +172,19 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
     @property
     def provenance(self) -> dict[str, Any]:
         """Which model, environment, device and versions stand behind the results; JSON-able."""
-        report, recipe = self.report, self.recipe
+        report, spec = self.report, self.spec
         environment = self._session.environment
         return {
             "rootstock": __version__,
-            "model": recipe.text,
-            "environment": recipe.file.name,
+            "model": spec.text,
+            "environment": spec.file.name,
             "environment_key": "" if environment is None else environment.key,
             "calculator": report.calculator,
             "device": report.device,
-            "threads": recipe.threads,
+            "threads": spec.threads,
             "python": report.python,
             "packages": dict(report.packages),
-            "weights": environments.weights_provenance(
-                recipe.root, recipe.file.name, recipe.argument
-            ),
+            "weights": environments.weights_provenance(spec.root, spec.file.name, spec.argument),
         }
 
     # --- ASE ------------------------------------------------------------------------------------
@@ -251,7 +250,7 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
                 msg = "no atoms were given, and none were calculated before"
                 raise StructureError(msg)
             return self._structure
-        structure = take(atoms, self._structure)
+        structure = from_atoms(atoms, self._structure)
         if structure is not self._structure:
             self.results = {}
             self._structure = structure
@@ -259,7 +258,7 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
 
     def _evaluate(self, structure: Structure, wanted: tuple[str, ...]) -> None:
         """Add what the worker gives for `structure` to the results."""
-        session = self._lease.hold()
+        session = self._handle.hold()
         implemented = session.report().implemented_properties
         for name in wanted:
             if name not in implemented:
@@ -268,9 +267,9 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
 
     def _refuse_property(self, name: str) -> NoReturn:
         implemented = self._session.report().implemented_properties
-        near = near_misses(name, implemented)
+        similar = similar_names(name, implemented)
         msg = (
-            f"model {self._session.recipe.text!r} has no property {name!r} here{suggestion(near)} "
+            f"model {self._session.spec.text!r} has no property {name!r} here{did_you_mean(similar)} "
             f"It has {', '.join(implemented)}."
         )
         raise PropertyMissingError(msg)
@@ -278,11 +277,11 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
     @property
     def atoms(self) -> Optional[Atoms]:
         """A copy of the Atoms of the last calculation, or None."""
-        return None if self._structure is None else rebuild(self._structure)
+        return None if self._structure is None else to_atoms(self._structure)
 
     @atoms.setter
     def atoms(self, value: Optional[Atoms]) -> None:
-        self._structure = None if value is None else take(value)
+        self._structure = None if value is None else from_atoms(value)
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """Return what changed since the last calculation, in ASE's words; empty if nothing did.
@@ -291,7 +290,7 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         """
         if self._structure is None:
             return list(all_changes)
-        if take(atoms, self._structure) is self._structure:
+        if from_atoms(atoms, self._structure) is self._structure:
             return []
         return list(compare_atoms(self.atoms, atoms, tol=tol)) or ["info"]
 
@@ -333,24 +332,24 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
     def __getstate__(self) -> dict[str, Any]:
         """Return all but the worker, for a pickle."""
         state = {k: v for k, v in vars(self).items() if k != "_lease"}
-        return {**state, "recipe": self._session.recipe}
+        return {**state, "recipe": self._session.spec}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over a pickled state; a worker of its own starts when it is needed."""
-        recipe = state.pop("recipe")
+        spec = state.pop("recipe")
         self.__dict__.update(state)
-        self._join(Session(recipe))
+        self._join(Session(spec))
 
     def _describe(self) -> dict[str, Any]:
         """Return the parameters for ``todict``, JSON-able, without defaults."""
-        recipe = self._session.recipe
+        spec = self._session.spec
         described = {
-            "model": recipe.text,
-            "root": None if recipe.root is None else str(recipe.root.path),
-            "environment": str(recipe.file.path) if recipe.file.origin == "file" else None,
-            "device": recipe.device,
-            "setup_kwargs": encode(dict(recipe.options)) or None,
-            "threads": recipe.threads,
+            "model": spec.text,
+            "root": None if spec.root is None else str(spec.root.path),
+            "environment": str(spec.file.path) if spec.file.origin == "file" else None,
+            "device": spec.device,
+            "setup_kwargs": encode(dict(spec.options)) or None,
+            "threads": spec.threads,
         }
         return {name: value for name, value in described.items() if value is not None}
 

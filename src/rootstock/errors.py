@@ -3,25 +3,27 @@
 ::
 
     RootstockError
-    ├── ConfigurationError (ValueError)      an argument, variable or config file makes no sense
-    │   └── UnknownNameError                 a model, environment, cluster or keyword nobody knows
+    ├── ConfigurationError (ValueError)      an argument, variable or config file is invalid
+    │   └── UnknownNameError                 no model, environment, cluster or group has that name
+    │       └── UnknownArgumentError (TypeError)  no argument of the calculator has that name
     ├── EnvironmentFileError                 an environment file is missing, unreadable or broken
     ├── BuildError                           uv could not lock or build; carries uv's own words
     ├── RootError (OSError)                  the root can't be written, or its disk is full
+    ├── OutputError (OSError)                a file that the user named can't be written
     ├── WeightsError (OSError)               weights that were fetched are missing or changed
     ├── StructureError (InputError)          the Atoms can't be computed: none, NaN, wrong shape
-    ├── StartupError (CalculatorSetupError)  the worker did not come up
+    ├── StartupError (CalculatorSetupError)  the worker did not start
     │   └── SetupError                       setup() raised, or returned no calculator
     ├── CalculationError (CalculationFailed) a call did not return results
-    │   ├── ModelError                       the model raised; the worker lives on
-    │   ├── WorkerDiedError                  the worker is gone; the next call starts another
+    │   ├── ModelError                       the model raised; the worker keeps running
+    │   ├── WorkerDiedError                  the worker died; the next call starts another
     │   └── CallTimeoutError (TimeoutError)  no answer within ``timeout``; the worker was stopped
     ├── PropertyMissingError                 the model does not have that property
     │   (PropertyNotImplementedError)
     └── ProtocolError                        the peer does not speak the protocol
         └── PeerClosedError (EOFError)       the peer closed the connection
 
-    InsecureWarning (UserWarning)            others could change the code that a worker runs
+    InsecureWarning (UserWarning)            other users could change the code that a worker runs
 
 Names in brackets are the ASE or built-in classes that an error also is, so code written for ASE
 keeps catching what it caught. Every message says what happened, where, and what to do next.
@@ -48,6 +50,7 @@ __all__ = [
     "EnvironmentFileError",
     "InsecureWarning",
     "ModelError",
+    "OutputError",
     "PeerClosedError",
     "PropertyMissingError",
     "ProtocolError",
@@ -57,6 +60,7 @@ __all__ = [
     "SetupError",
     "StartupError",
     "StructureError",
+    "UnknownArgumentError",
     "UnknownNameError",
     "WeightsError",
     "WorkerDiedError",
@@ -68,24 +72,28 @@ class RootstockError(Exception):
 
 
 class ConfigurationError(RootstockError, ValueError):
-    """An argument, environment variable or config file makes no sense."""
+    """An argument, environment variable or config file is invalid."""
 
 
 class UnknownNameError(ConfigurationError):
-    """A name that nobody knows.
+    """A name is unknown.
 
     Attributes
     ----------
     name : str
         The name as it was given.
-    near : tuple of str
+    suggestions : tuple of str
         Known names that look alike, best first.
     """
 
-    def __init__(self, message: str, name: str = "", near: tuple[str, ...] = ()) -> None:
+    def __init__(self, message: str, name: str = "", suggestions: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.name = name
-        self.near = near
+        self.suggestions = suggestions
+
+
+class UnknownArgumentError(UnknownNameError, TypeError):
+    """A calculator was given a keyword argument that it does not have."""
 
 
 class EnvironmentFileError(RootstockError):
@@ -110,6 +118,10 @@ class RootError(RootstockError, OSError):
     """The root can't be read or written."""
 
 
+class OutputError(RootstockError, OSError):
+    """A file that the user asked for can't be written."""
+
+
 class WeightsError(RootstockError, OSError):
     """Weights that were fetched are missing or changed; names the file and the command."""
 
@@ -119,11 +131,11 @@ class StructureError(RootstockError, InputError, ValueError):  # type: ignore[mi
 
 
 class StartupError(RootstockError, CalculatorSetupError):  # type: ignore[misc]  # ASE has no types
-    """The worker did not come up."""
+    """The worker did not start."""
 
 
 class SetupError(StartupError):
-    """``setup()`` of an environment file raised, or returned something that is no calculator."""
+    """``setup()`` of an environment file raised, or did not return an ASE calculator."""
 
 
 class CalculationError(RootstockError, CalculationFailed):  # type: ignore[misc]  # ASE has no types
@@ -131,7 +143,7 @@ class CalculationError(RootstockError, CalculationFailed):  # type: ignore[misc]
 
 
 class ModelError(CalculationError):
-    """The model raised while it calculated; its worker lives on.
+    """The model raised while it calculated; its worker keeps running.
 
     ``__cause__`` is a :class:`RemoteTracebackError` that shows the traceback inside the worker.
 
@@ -180,7 +192,7 @@ class PeerClosedError(ProtocolError, EOFError):
 
 
 class RemoteTracebackError(Exception):
-    """Carries the text of a traceback from another process, as the cause of an error here."""
+    """The traceback of another process, as the cause of an error in this one."""
 
     def __str__(self) -> str:
         """Return the traceback on lines of its own."""
@@ -188,4 +200,4 @@ class RemoteTracebackError(Exception):
 
 
 class InsecureWarning(UserWarning):
-    """Others on this machine could change the code that a worker runs as the user."""
+    """Other users of this machine could change the code that a worker runs as you."""

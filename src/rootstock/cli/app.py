@@ -13,7 +13,7 @@ from .gc import gc
 from .history import history, rollback
 from .init import init
 from .install import install
-from .listing import listing
+from .list import listing
 from .lock import lock
 from .new import new
 from .pack import pack, unpack
@@ -62,7 +62,7 @@ for panel, commands in _PANELS.items():
 
 def _version(value: bool) -> None:
     if value:
-        from .. import __version__
+        from .._version import __version__
 
         typer.echo(f"rootstock {__version__}")
         raise typer.Exit

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
-from .edge import ClusterOption, JsonOption, RootOption, edge, show
+from .output import ClusterOption, JsonOption, RootOption, reporting_errors, show
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -50,7 +50,7 @@ def demo(
     as_json: bool = JsonOption,
 ) -> None:
     """Build a model's environment if need be, and compute a supercell of copper with it."""
-    with edge():
+    with reporting_errors():
         from ase.build import bulk
 
         from ..calculator import RootstockCalculator

@@ -112,7 +112,7 @@ def _write(atoms: Atoms, results: dict[str, Any], output: Path) -> None:
     from ase.calculators.singlepoint import SinglePointCalculator
     from ase.io import write
 
-    from ..root import writing
+    from ..settings.root import writing
 
     frozen = atoms.copy()
     known = {name: value for name, value in results.items() if name in all_properties}

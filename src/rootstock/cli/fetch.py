@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Optional
 import typer
 
 from ..errors import ConfigurationError
-from .edge import ClusterOption, JsonOption, RootOption, complete_models, edge, show
+from .output import ClusterOption, JsonOption, RootOption, complete_models, reporting_errors, show
 
 if TYPE_CHECKING:
     from ..environments.weights import WeightsRecord
@@ -68,10 +68,10 @@ def fetch(
     as_json: bool = JsonOption,
 ) -> None:
     """Download weights where there is a network; needs no GPU. Workers run offline afterwards."""
-    with edge():
-        from ..environments import resolve
-        from ..fetching import fetch as fetch_one
-        from ..root import find_root
+    with reporting_errors():
+        from ..environments.model_strings import resolve
+        from ..maintenance.fetch import fetch as fetch_one
+        from ..settings.root import find_root
 
         place = find_root(root, cluster)
         found, licences = [], {}

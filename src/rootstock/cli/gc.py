@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Optional, Union
 
 import typer
 
-from .edge import ClusterOption, JsonOption, RootOption, edge, show, table
+from .output import ClusterOption, JsonOption, RootOption, reporting_errors, show, table
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..environments.upkeep import Leftover
+    from ..maintenance.gc import Leftover
 
 __all__ = ["gc"]
 
@@ -57,10 +57,10 @@ def gc(  # noqa: PLR0913, PLR0917  options, which nobody passes by place
     as_json: bool = JsonOption,
 ) -> None:
     """Remove old environments and leftovers of killed builds; shows the plan first."""
-    with edge():
-        from ..environments import collect, plan_collection
-        from ..progress import default_progress
-        from ..root import find_root
+    with reporting_errors():
+        from ..maintenance.gc import collect, plan_collection
+        from ..support.progress import default_progress
+        from ..settings.root import find_root
 
         plan = tuple(plan_collection(find_root(root, cluster), days, caches=caches))
         ask = not (yes or dry_run or as_json) and sys.stdin.isatty()

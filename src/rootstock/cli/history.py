@@ -8,12 +8,20 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
-from .edge import ClusterOption, JsonOption, RootOption, complete_names, edge, show, table
+from .output import (
+    ClusterOption,
+    JsonOption,
+    RootOption,
+    complete_names,
+    reporting_errors,
+    show,
+    table,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..environments.upkeep import Generation
+    from ..maintenance.history import Build
 
 __all__ = ["history", "rollback"]
 
@@ -55,10 +63,10 @@ def history(
     as_json: bool = JsonOption,
 ) -> None:
     """Show what was built, when and by whom; 'rollback' goes back to it."""
-    with edge():
-        from ..environments import history as look
-        from ..environments import read_by_name
-        from ..root import find_root
+    with reporting_errors():
+        from ..maintenance.history import history as look
+        from ..environments.discovery import read_by_name
+        from ..settings.root import find_root
 
         place = find_root(root, cluster)
         found = look(read_by_name(name, place), place)
@@ -95,10 +103,10 @@ def rollback(
     as_json: bool = JsonOption,
 ) -> None:
     """Go back to an environment that was built before, at once."""
-    with edge():
-        from ..environments import read_by_name
-        from ..environments import rollback as go_back
-        from ..root import find_root
+    with reporting_errors():
+        from ..environments.discovery import read_by_name
+        from ..maintenance.rollback import rollback as go_back
+        from ..settings.root import find_root
 
         place = find_root(root, cluster)
         now = go_back(read_by_name(name, place), place, key)

@@ -8,7 +8,7 @@ from typing import Optional
 
 import typer
 
-from .edge import ClusterOption, JsonOption, RootOption, edge, show
+from .output import ClusterOption, JsonOption, RootOption, reporting_errors, show
 
 __all__ = ["init"]
 
@@ -46,9 +46,9 @@ def init(
     as_json: bool = JsonOption,
 ) -> None:
     """Make the folders of a root. Without options, of your own."""
-    with edge():
-        from ..environments import init_root
-        from ..root import find_root
+    with reporting_errors():
+        from ..maintenance.initialise import init_root
+        from ..settings.root import find_root
 
         made = init_root(find_root(root, cluster), shared)
         show(Made(str(made.path), shared), as_json)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
-from .edge import ClusterOption, JsonOption, RootOption, complete_names, edge, show
+from .output import ClusterOption, JsonOption, RootOption, complete_names, reporting_errors, show
 
 if TYPE_CHECKING:
-    from ..data import BuildOptions, EnvironmentFile
-    from ..root import Root
+    from ..environments.environment_file import EnvironmentFile
+    from ..environments.options import BuildOptions
+    from ..settings.root import Root
 
 __all__ = ["install"]
 
@@ -67,9 +68,9 @@ def install(  # noqa: PLR0913, PLR0917  options, which nobody passes by place
     as_json: bool = JsonOption,
 ) -> None:
     """Build environments, so that their first use needs no network and no waiting."""
-    with edge():
-        from ..data import BuildOptions
-        from ..root import find_root
+    with reporting_errors():
+        from ..environments.options import BuildOptions
+        from ..settings.root import find_root
 
         options = BuildOptions(
             python=python,
@@ -84,12 +85,13 @@ def install(  # noqa: PLR0913, PLR0917  options, which nobody passes by place
         files = _files(names, place, force)
         built, changed = _build(files, place, options)
         fetched = _fetch(files, place, models)
-        show(Installed(str(place.own.path), built, changed, fetched), as_json)
+        show(Installed(str(place.writable.path), built, changed, fetched), as_json)
 
 
 def _files(names: list[str], place: Root, force: bool) -> list[EnvironmentFile]:
     """Read all that is named before anything is built: a typing error costs no build."""
-    from ..environments import add_files, read_by_name
+    from ..environments.discovery import read_by_name
+    from ..maintenance.add_files import add_files
 
     paths = [Path(name) for name in names if "/" in name or name.endswith(".py")]
     known = [read_by_name(name, place) for name in names if Path(name) not in paths]
@@ -99,17 +101,17 @@ def _files(names: list[str], place: Root, force: bool) -> list[EnvironmentFile]:
 def _build(
     files: list[EnvironmentFile], place: Root, options: BuildOptions
 ) -> tuple[dict[str, str], dict[str, list[str]]]:
-    from ..environments import install as build
-    from ..environments import prepare
-    from ..environments.lock import changes, read_lock
+    from ..environments.build import install as build
+    from ..environments.build import prepare
+    from ..environments.lockfile import changes, read_lock
 
     plain = options == type(options)()
     built, changed = {}, {}
     for file in files:
-        before = read_lock(place.own.lock(file))
+        before = read_lock(place.writable.lock(file))
         made = prepare(file, place) if plain else build(file, place, options=options)
         built[file.name] = made.key
-        after = read_lock(place.own.lock(made.file))
+        after = read_lock(place.writable.lock(made.file))
         if options.upgrade and after is not None:
             changed[file.name] = [
                 f"{one.name} {one.before or 'new'} -> {one.after or 'gone'}"
@@ -121,7 +123,7 @@ def _build(
 def _fetch(files: list[EnvironmentFile], place: Root, models: Optional[str]) -> tuple[str, ...]:
     if models is None:
         return ()
-    from ..fetching import fetch
+    from ..maintenance.fetch import fetch
 
     strings = [
         f"{file.name}-{model}" if model else file.name

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
-from .edge import ClusterOption, JsonOption, RootOption, complete_names, edge, show
+from .output import ClusterOption, JsonOption, RootOption, complete_names, reporting_errors, show
 
 if TYPE_CHECKING:
-    from ..environments.lock import Change
+    from ..environments.lockfile import Change
 
 __all__ = ["lock"]
 
@@ -56,10 +56,11 @@ def lock(  # noqa: PLR0913, PLR0917  options, which nobody passes by place
     as_json: bool = JsonOption,
 ) -> None:
     """Make or refresh a lock without building; 'install' builds what it says."""
-    with edge():
-        from ..data import BuildOptions
-        from ..environments import read_by_name, relock
-        from ..root import find_root
+    with reporting_errors():
+        from ..environments.options import BuildOptions
+        from ..environments.build import relock
+        from ..environments.discovery import read_by_name
+        from ..settings.root import find_root
 
         place = find_root(root, cluster)
         options = BuildOptions(

@@ -8,8 +8,8 @@ from pathlib import Path
 import typer
 
 from ..errors import ConfigurationError
-from ..root import writing
-from .edge import JsonOption, edge, show
+from ..settings.root import writing
+from .output import JsonOption, reporting_errors, show
 
 __all__ = ["new"]
 
@@ -67,7 +67,7 @@ def new(
     as_json: bool = JsonOption,
 ) -> None:
     """Write a commented environment file to start from."""
-    with edge():
+    with reporting_errors():
         if not name or not all(part.isalnum() or part in "_-." for part in name):
             msg = f"{name!r} can't be a name: use letters, digits, dots, dashes"
             raise ConfigurationError(msg)

@@ -8,7 +8,7 @@ from typing import Optional
 
 import typer
 
-from .edge import ClusterOption, JsonOption, RootOption, complete_names, edge, show
+from .output import ClusterOption, JsonOption, RootOption, complete_names, reporting_errors, show
 
 __all__ = ["pack", "unpack"]
 
@@ -50,10 +50,10 @@ def pack(
     as_json: bool = JsonOption,
 ) -> None:
     """Write a built environment, its lock and its weights into one file."""
-    with edge():
-        from ..environments import pack as write
-        from ..environments import read_by_name
-        from ..root import find_root
+    with reporting_errors():
+        from ..maintenance.pack import pack as write
+        from ..environments.discovery import read_by_name
+        from ..settings.root import find_root
 
         place = find_root(root, cluster)
         path = output or Path(f"{name}.tar")
@@ -89,9 +89,9 @@ def unpack(
     as_json: bool = JsonOption,
 ) -> None:
     """Put a packed environment into a root; needs no network, but a Python of its version."""
-    with edge():
-        from ..environments import unpack as read
-        from ..root import find_root
+    with reporting_errors():
+        from ..maintenance.pack import unpack as read
+        from ..settings.root import find_root
 
         built = read(archive, find_root(root, cluster))
         show(Unpacked(built.file.name, built.key, str(built.python)), as_json)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
-from .edge import ClusterOption, JsonOption, RootOption, edge, show
+from .output import ClusterOption, JsonOption, RootOption, reporting_errors, show
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -29,7 +29,7 @@ def run(  # noqa: PLR0913, PLR0917  options, which nobody passes by place
     as_json: bool = JsonOption,
 ) -> None:
     """Energy, forces, stress and what else a model has, for a structure from a file."""
-    with edge():
+    with reporting_errors():
         from ..calculator import RootstockCalculator
         from .evaluate import evaluate
 

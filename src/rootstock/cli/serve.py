@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import typer
 
-from .edge import ClusterOption, JsonOption, RootOption, edge
+from .output import ClusterOption, JsonOption, RootOption, reporting_errors
 from .run import read_structure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..serving import Client
+    from ..ipi.driver import WorkerStatus
 
 __all__ = ["serve"]
 
@@ -49,9 +49,9 @@ def serve(  # noqa: PLR0913, PLR0917  options, which nobody passes by place
 
     Waits for a server that is not up yet; ends when the server does, or by Ctrl-C.
     """
-    with edge():
+    with reporting_errors():
         from ..calculator import RootstockCalculator
-        from ..serving import serve as serve_model
+        from ..ipi.driver import serve as serve_model
 
         atoms = read_structure(structure)
         calc = RootstockCalculator(
@@ -94,13 +94,13 @@ class _Lines:
         self._states: tuple[str, ...] = ()
         self._last = 0.0
 
-    def __enter__(self) -> Callable[[tuple[Client, ...]], None]:
+    def __enter__(self) -> Callable[[tuple[WorkerStatus, ...]], None]:
         return self._show
 
     def __exit__(self, *exc_info: object) -> None:
         """Nothing stays open."""
 
-    def _show(self, clients: tuple[Client, ...]) -> None:
+    def _show(self, clients: tuple[WorkerStatus, ...]) -> None:
         states = tuple(client.state for client in clients)
         if states == self._states and time.monotonic() - self._last < _PAUSE:
             return
@@ -121,7 +121,7 @@ class _Screen:
 
         self._live = Live(refresh_per_second=4)
 
-    def __enter__(self) -> Callable[[tuple[Client, ...]], None]:
+    def __enter__(self) -> Callable[[tuple[WorkerStatus, ...]], None]:
         self._live.start()
         return lambda clients: self._live.update("\n".join(map(_line, clients)))
 
@@ -129,6 +129,6 @@ class _Screen:
         self._live.stop()
 
 
-def _line(client: Client) -> str:
+def _line(client: WorkerStatus) -> str:
     rate = f", {client.steps_per_second:.1f} steps/s" if client.state == "connected" else ""
     return f"worker {client.number}: {client.state}, {client.steps} steps{rate}"

@@ -8,12 +8,20 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import typer
 
-from .edge import ClusterOption, JsonOption, RootOption, complete_names, edge, show, table
+from .output import (
+    ClusterOption,
+    JsonOption,
+    RootOption,
+    complete_names,
+    reporting_errors,
+    show,
+    table,
+)
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from ..environments.upkeep import Generation
+    from ..maintenance.history import Build
 
 __all__ = ["show_environment"]
 
@@ -88,9 +96,11 @@ def show_environment(
     as_json: bool = JsonOption,
 ) -> None:
     """Show an environment's source, licence, lock, packages, and how it was built."""
-    with edge():
-        from ..environments import find_lock, history, read_by_name
-        from ..root import find_root
+    with reporting_errors():
+        from ..environments.build import find_lock
+        from ..environments.discovery import read_by_name
+        from ..maintenance.history import history
+        from ..settings.root import find_root
 
         place = find_root(root, cluster)
         file = read_by_name(name, place)

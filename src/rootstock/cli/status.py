@@ -8,12 +8,21 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
-from .edge import UNWELL, ClusterOption, JsonOption, RootOption, edge, show, table
+from .output import (
+    CHECK_FAILED,
+    ClusterOption,
+    JsonOption,
+    RootOption,
+    reporting_errors,
+    show,
+    table,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..health import Finding, Health
+    from ..maintenance.doctor import Finding
+    from ..maintenance.status import Health
 
 __all__ = ["doctor", "status"]
 
@@ -33,12 +42,12 @@ class Status:
     """
 
     root: str
-    overlay: Optional[str]
+    user_layer: Optional[str]
     entries: tuple[Health, ...]
 
     def renderable(self) -> Table:
         """Return a table."""
-        title = self.root + (f" and {self.overlay}" if self.overlay else "")
+        title = self.root + (f" and {self.user_layer}" if self.user_layer else "")
         rows = ((one.name, one.state, one.detail, one.command) for one in self.entries)
         return table(title, ("", "state", "", "what mends it"), rows)
 
@@ -51,16 +60,16 @@ def status(
     as_json: bool = JsonOption,
 ) -> None:
     """Show what is healthy, stale or missing, and the command that mends it."""
-    with edge():
-        from ..health import status as look
-        from ..root import find_root
+    with reporting_errors():
+        from ..maintenance.status import status as look
+        from ..settings.root import find_root
 
         place = find_root(root, cluster)
         entries = tuple(look(place, deep=deep))
-        overlay = None if place.overlay is None else str(place.overlay)
-        show(Status(str(place.path), overlay, entries), as_json)
+        user_layer = None if place.user_layer is None else str(place.user_layer)
+        show(Status(str(place.path), user_layer, entries), as_json)
         if check and any(one.command for one in entries):
-            raise typer.Exit(UNWELL)
+            raise typer.Exit(CHECK_FAILED)
 
 
 @dataclass(frozen=True)
@@ -87,11 +96,11 @@ def doctor(
     as_json: bool = JsonOption,
 ) -> None:
     """Look at uv, Pythons, disk, network, GPU, permissions; end with 9 if there is a problem."""
-    with edge():
-        from ..health import doctor as look
-        from ..root import find_root
+    with reporting_errors():
+        from ..maintenance.doctor import doctor as look
+        from ..settings.root import find_root
 
         findings = tuple(look(find_root(root, cluster)))
         show(Report(findings), as_json)
         if any(one.level == "problem" for one in findings):
-            raise typer.Exit(UNWELL)
+            raise typer.Exit(CHECK_FAILED)

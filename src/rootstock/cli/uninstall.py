@@ -8,7 +8,7 @@ from typing import Optional
 
 import typer
 
-from .edge import ClusterOption, JsonOption, RootOption, complete_names, edge, show
+from .output import ClusterOption, JsonOption, RootOption, complete_names, reporting_errors, show
 
 __all__ = ["uninstall"]
 
@@ -37,10 +37,10 @@ def uninstall(
     as_json: bool = JsonOption,
 ) -> None:
     """Remove an environment: builds, file, lock, records. Weights stay until 'gc --caches'."""
-    with edge():
-        from ..environments import read_by_name
-        from ..environments import uninstall as remove
-        from ..root import find_root
+    with reporting_errors():
+        from ..environments.discovery import read_by_name
+        from ..maintenance.uninstall import uninstall as remove
+        from ..settings.root import find_root
 
         place = find_root(root, cluster)
         gone = remove(read_by_name(name, place), place)

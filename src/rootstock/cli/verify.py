@@ -8,14 +8,23 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
-from .edge import UNWELL, ClusterOption, JsonOption, RootOption, complete_models, edge, show, table
+from .output import (
+    CHECK_FAILED,
+    ClusterOption,
+    JsonOption,
+    RootOption,
+    complete_models,
+    reporting_errors,
+    show,
+    table,
+)
 from .fetch import options_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from ..root import Root
-    from ..verify import Verification
+    from ..settings.root import Root
+    from ..conformance import Verification
 
 __all__ = ["verify"]
 
@@ -62,10 +71,10 @@ def verify(  # noqa: PLR0913, PLR0917  options, which nobody passes by place
     as_json: bool = JsonOption,
 ) -> None:
     """Check models on this machine and device, and record it; end with 9 if one fails."""
-    with edge():
+    with reporting_errors():
         from ..calculator import RootstockCalculator
-        from ..root import find_root
-        from ..verify import verify as check
+        from ..settings.root import find_root
+        from ..conformance import verify as check
 
         place = find_root(root, cluster)
         found = []
@@ -81,11 +90,12 @@ def verify(  # noqa: PLR0913, PLR0917  options, which nobody passes by place
         passed = all(one.passed for one in found)
         show(Verified(passed, tuple(found)), as_json)
         if not passed:
-            raise typer.Exit(UNWELL)
+            raise typer.Exit(CHECK_FAILED)
 
 
 def _built(place: Root) -> list[str]:
-    from ..environments import available, is_ready
+    from ..environments.build import is_ready
+    from ..environments.discovery import available
 
     return [
         entry.name

@@ -11,19 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .build import find_built, find_lock, install, is_ready, prepare, relock
-    from .header import declared_packages, read_environment_file
-    from .model_strings import available, local_path, read_by_name, resolve, resolve_file
-    from .packing import pack, unpack
-    from .trust import warn_if_open
-    from .upkeep import (
-        add_files,
-        collect,
-        history,
-        init_root,
-        plan_collection,
-        rollback,
-        uninstall,
-    )
+    from .environment_file import declared_packages, read_environment_file
+    from .discovery import available, read_by_name, resolve_file
+    from .model_strings import local_path, resolve
+    from ..maintenance.pack import pack, unpack
+    from .permissions import warn_if_open
+    from ..maintenance.add_files import add_files
+    from ..maintenance.gc import collect, plan_collection
+    from ..maintenance.history import history
+    from ..maintenance.initialise import init_root
+    from ..maintenance.rollback import rollback
+    from ..maintenance.uninstall import uninstall
     from .weights import expose_weights, require_weights, weights_provenance
 
 _HOMES = {

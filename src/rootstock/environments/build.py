@@ -14,27 +14,21 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
-from ..data import BuildOptions, BuiltEnvironment
+from .builds import BuiltEnvironment
+from .options import BuildOptions
 from ..errors import BuildError
-from ..progress import Progress, default_progress
-from ..root import maintaining, replace_file, writing
-from . import generations as g
-from .lock import (
-    Change,
-    Lock,
-    changes,
-    make_lock,
-    metadata_digest,
-    read_lock,
-    write_project,
-)
-from .model_strings import read_by_name
-from .site import check_requirements, lay_over
+from ..support.progress import Progress, default_progress
+from ..settings.root import maintaining, writing
+from ..support.files import copy_atomically
+from . import builds as g
+from .lockfile import Change, Lock, changes, make_lock, metadata_digest, read_lock, write_project
+from .discovery import read_by_name
+from .site_packages import check_requirements, lay_over
 from .uv import UNCONSTRAINED, Uv, uv_flags
 
 if TYPE_CHECKING:
-    from ..data import EnvironmentFile
-    from ..root import Root
+    from .environment_file import EnvironmentFile
+    from ..settings.root import Root
 
 __all__ = ["find_built", "find_lock", "fits", "install", "is_ready", "prepare", "relock"]
 
@@ -90,7 +84,7 @@ def install(
     """
     progress = progress or default_progress()
     root.create()
-    folder = root.own.generations(file)
+    folder = root.writable.generations(file)
     started = time.monotonic()
     progress.begin(f"building the environment of {file.name}")
     summary = ""
@@ -126,9 +120,9 @@ def relock(
     root.create()
     progress.begin(f"locking {file.name}")
     try:
-        with maintaining(root), g.scratch(root.own.generations(file)) as workshop:
+        with maintaining(root), g.scratch(root.writable.generations(file)) as workshop:
             before = find_lock(file, root)
-            lock = make_lock(file, root.own.lock(file), workshop, Uv(progress), options)
+            lock = make_lock(file, root.writable.lock(file), workshop, Uv(progress), options)
             _adopt(file, root)
     finally:
         progress.end("")
@@ -139,10 +133,10 @@ def _adopt(file: EnvironmentFile, root: Root) -> EnvironmentFile:
     """Copy a file of the catalogue into the root, where it is the maintainer's from then on."""
     if file.origin != "catalogue":
         return file
-    target = root.own.source(file.name)
+    target = root.writable.source(file.name)
     if not target.exists():
         with writing(target):
-            replace_file(file.path, target)
+            copy_atomically(file.path, target)
     return read_by_name(file.name, root)
 
 
@@ -164,7 +158,7 @@ def find_built(file: EnvironmentFile, root: Root) -> Optional[BuiltEnvironment]:
         if found is None:
             continue
         folder, marker = found
-        theirs = root.overlay is not None and layer.path == root.path and file.origin == "root"
+        theirs = root.user_layer is not None and layer.path == root.path and file.origin == "root"
         if theirs or fits(file, layer, marker):
             return BuiltEnvironment(file, g.interpreter(folder), marker.key)
     return None
@@ -180,7 +174,7 @@ def fits(file: EnvironmentFile, layer: Root, marker: g.Marker) -> bool:
 
 
 def _build(file: EnvironmentFile, root: Root, uv: Uv, options: BuildOptions) -> BuiltEnvironment:
-    folder = root.own.generations(file)
+    folder = root.writable.generations(file)
     with g.scratch(folder) as workshop:
         lock = _lock_to_build(file, root, workshop, uv, options)
         key = _key(lock)
@@ -198,7 +192,7 @@ def _lock_to_build(
     file: EnvironmentFile, root: Root, workshop: Path, uv: Uv, options: BuildOptions
 ) -> Lock:
     """Return the lock to follow: the one that is there, as long as nobody asks for another."""
-    own = root.own.lock(file)
+    own = root.writable.lock(file)
     lock = find_lock(file, root)
     chosen = (options.python, options.torch_backend, options.system_site_packages)
     anew = options.upgrade or chosen != (None, None, None)

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Optional
 
 from packaging.version import InvalidVersion, Version
 
-from ..children import Child
+from ..support.processes import ChildProcess
 from ..errors import BuildError
-from ..progress import Progress
+from ..support.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ..data import BuildOptions
+    from .options import BuildOptions
 
 __all__ = ["UNCONSTRAINED", "Interpreter", "Uv", "uv_flags"]
 
@@ -110,7 +110,7 @@ class Uv:
         environ = {name: value for name, value in given.items() if value is not None}
         environ["PATH"] = os.pathsep.join([environ.get("PATH", os.defpath), *_pyenv_pythons()])
         try:
-            child = Child(
+            child = ChildProcess(
                 [self._binary, "--color=never", *arguments],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -183,7 +183,7 @@ class Uv:
         return self.run(["--version"], "asking for its version", quiet=True).split()[1]
 
 
-def _followed(child: Child, progress: Progress) -> tuple[Optional[int], str, str]:
+def _followed(child: ChildProcess, progress: Progress) -> tuple[Optional[int], str, str]:
     """Show stderr as it comes; return status, stdout and stderr. uv prints results at its end."""
     output: list[str] = []
     errors: list[str] = []

@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any, Optional
 from urllib.parse import quote
 
 from ..errors import WeightsError
-from ..root import maintaining, writing
-from .generations import user_name
+from ..settings.root import maintaining, writing
+from .builds import user_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from ..root import Root
+    from ..settings.root import Root
 
 __all__ = [
     "Snapshot",
@@ -142,8 +142,8 @@ def records(root: Root) -> list[tuple[Root, WeightsRecord]]:
 
 def forget(root: Root, environment: str) -> None:
     """Remove an environment's records from the layer that is written to."""
-    with writing(root.own.path):
-        for path in _folder(root.own, environment).glob("*.json"):
+    with writing(root.writable.path):
+        for path in _folder(root.writable, environment).glob("*.json"):
             path.unlink()
 
 
@@ -241,7 +241,7 @@ def write_record(
     user = user_name()
     now = dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds")
     record = WeightsRecord(environment, argument, key, files, socket.gethostname(), user, now)
-    path = _path(root.own, environment, argument)
+    path = _path(root.writable, environment, argument)
     with maintaining(root), writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_name(f".{path.name}.{os.getpid()}")
@@ -252,13 +252,13 @@ def write_record(
 
 def expose_weights(root: Root, environment: str, argument: str) -> None:
     """Make recorded files of a read-only root appear in the overlay; just look if they do."""
-    found = None if root.overlay is None else find_record(root, environment, argument)
+    found = None if root.user_layer is None else find_record(root, environment, argument)
     if found is None or found[0].path != root.path:
         return
     shared, record = found
-    with writing(root.own.path):
+    with writing(root.writable.path):
         for file in record.files:
-            link, target = root.own.path / file.path, shared.path / file.path
+            link, target = root.writable.path / file.path, shared.path / file.path
             if not link.exists():
                 link.parent.mkdir(parents=True, exist_ok=True)
                 with contextlib.suppress(FileNotFoundError):

@@ -23,9 +23,9 @@ def main() -> int:
     sys.modules[stub.__name__] = stub
     sys.argv[:] = ["rootstock-worker"]  # model libraries that look at it must not find our numbers
 
-    from _rootstock.worker import lifeline
+    from _rootstock.worker import parent_death
 
-    lifeline.tie(lifeline_fd)
+    parent_death.attach(lifeline_fd)
     try:
         import ase
         import numpy as np
@@ -40,7 +40,7 @@ def main() -> int:
     import socket
 
     from _rootstock.protocol.frames import Connection
-    from _rootstock.protocol.guest import serve
+    from _rootstock.protocol.client import serve
     from _rootstock.worker.model import EnvironmentModel
 
     os.set_inheritable(socket_fd, False)  # noqa: FBT003  helpers of a model never hold the wire

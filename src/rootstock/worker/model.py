@@ -31,7 +31,7 @@ class EnvironmentModel:
         self._calculator: Any = None
         self._atoms: Optional[Atoms] = None
         self._previous: Optional[Atoms] = None  # None: nothing is known to be unchanged
-        self._topology_is_new = True
+        self._fixed_inputs_changed = True
         self._direct = False
 
     def load(self, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class EnvironmentModel:
             "opened": sorted(opened | _mapped() if config.get("watch") else ()),
         }
 
-    def set_topology(self, arrays: Mapping[str, np.ndarray], info: dict[Any, Any]) -> None:
+    def set_fixed_inputs(self, arrays: Mapping[str, np.ndarray], info: dict[Any, Any]) -> None:
         """Make the Atoms that the following steps move."""
         arrays = dict(arrays)
         atoms = Atoms(numbers=arrays.pop("numbers"), pbc=arrays.pop("pbc"))
@@ -81,7 +81,7 @@ class EnvironmentModel:
             atoms.set_array(name, array)
         atoms.info = info
         self._atoms = atoms
-        self._topology_is_new = True
+        self._fixed_inputs_changed = True
 
     def compute(
         self, positions: np.ndarray, cell: np.ndarray, properties: list[str]
@@ -96,7 +96,7 @@ class EnvironmentModel:
             raise RuntimeError(msg)
         atoms.arrays["positions"] = positions
         changes = ["positions"]
-        unsure = self._previous is None or self._topology_is_new
+        unsure = self._previous is None or self._fixed_inputs_changed
         if unsure or (atoms.cell.array != cell).any():
             atoms.cell[:] = cell
             changes = self._compare(atoms)
@@ -111,11 +111,11 @@ class EnvironmentModel:
             changed = set(all_changes if self._previous is None else ("positions", "cell"))
         else:
             changed = {"positions", *compare_atoms(self._previous, atoms)}
-        if self._topology_is_new:
+        if self._fixed_inputs_changed:
             # ASE's caches don't look at ``info``: those inside a sum of calculators are emptied
             for part in getattr(getattr(self._calculator, "mixer", None), "calcs", ()):
                 _forget(part)
-        self._topology_is_new = False
+        self._fixed_inputs_changed = False
         return [name for name in all_changes if name in changed]
 
     def _evaluate(

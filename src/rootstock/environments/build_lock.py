@@ -1,0 +1,150 @@
+"""The lock on building in a folder. It saves work and is not needed for correctness.
+
+Builds go into staging directories, and two builders of the same environment end with the same
+build. So no ``flock``, which many project file systems lack, is trusted: the lock is a file made
+with O_EXCL, whose holder touches it every few seconds. A lock that was not touched for a minute (by
+this machine's clock alone) is taken over, one of a dead process of this machine at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Optional
+
+from ..settings.root import writing
+from .builds import staging_leftovers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from ..support.progress import Progress
+
+__all__ = ["build_lock", "leftovers"]
+
+_LOCK = ".lease"
+#: Seconds between two touches of a builder, and without one after which it counts as dead.
+_HEARTBEAT, _DEAD = 5.0, 60.0
+#: A lock of another machine untouched for so many seconds is stale, whatever its clock says.
+_OLD = 86_400.0
+
+
+@contextlib.contextmanager
+def build_lock(builds: Path, progress: Progress) -> Iterator[None]:
+    """Hold the lock on building in this folder; wait for another holder."""
+    with writing(builds):
+        builds.mkdir(parents=True, exist_ok=True)
+        lock = builds / _LOCK
+        name = _acquire(lock, progress)
+    stop = threading.Event()
+    heartbeat = threading.Thread(target=_keep_touching, args=(lock, stop), daemon=True)
+    heartbeat.start()
+    try:
+        for path in staging_leftovers(builds):  # this holder is the only living builder
+            _remove(path)
+        yield
+    finally:
+        stop.set()
+        heartbeat.join()
+        if _holder(lock) == name:
+            lock.unlink(missing_ok=True)
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink():
+        path.unlink(missing_ok=True)
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _keep_touching(lock: Path, stop: threading.Event) -> None:
+    while not stop.wait(_HEARTBEAT):
+        with contextlib.suppress(OSError):  # taken over: then the other process builds, too
+            os.utime(lock)
+
+
+def leftovers(builds: Path) -> list[Path]:
+    """Return what killed builds left, unless a living process builds there."""
+    lock = builds / _LOCK
+    if lock.exists() and not _is_dead(_holder(lock)):
+        with contextlib.suppress(OSError):
+            if time.time() - lock.stat().st_mtime < _OLD:
+                return []
+    return sorted([*staging_leftovers(builds), *builds.glob(f"{_LOCK}*")])
+
+
+def _acquire(lock: Path, progress: Progress) -> str:
+    name = json.dumps([socket.gethostname(), os.getpid(), secrets.token_hex(8)])
+    patience = _Patience(progress)
+    while True:
+        try:
+            descriptor = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        except FileExistsError:
+            holder = _holder(lock)
+            if _is_dead(holder) or patience.is_exhausted(lock, holder):
+                _take_over(lock, holder)
+            else:
+                time.sleep(0.2)
+        else:
+            with os.fdopen(descriptor, "w") as stream:
+                stream.write(name)
+            return name
+
+
+class _Patience:
+    """Decides when the holder of a lock has shown no sign of life for too long."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._last: Optional[tuple[str, int]] = None
+        self._since = 0.0
+
+    def is_exhausted(self, lock: Path, holder: str) -> bool:
+        try:
+            sign_of_life = (holder, os.stat(lock).st_mtime_ns)
+        except FileNotFoundError:
+            return False
+        if self._last is None:
+            self._progress.line(f"waiting for another process that builds this environment: {holder}")
+        if sign_of_life != self._last:
+            self._last, self._since = sign_of_life, time.monotonic()
+        return time.monotonic() - self._since > _DEAD
+
+
+def _holder(lock: Path) -> str:
+    try:
+        return lock.read_text()
+    except OSError:
+        return ""
+
+
+def _is_dead(holder: str) -> bool:
+    """Tell if the holder was a process of this machine that is gone."""
+    try:
+        host, pid, _ = json.loads(holder)
+        if host != socket.gethostname():
+            return False
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except (ValueError, TypeError, OSError):
+        return False  # just being written, another user's, or unknown: patience decides
+    return False
+
+
+def _take_over(lock: Path, holder: str) -> None:
+    """Remove a dead holder's lock, unless another process was quicker."""
+    aside = lock.with_name(f"{_LOCK}-{secrets.token_hex(4)}")
+    with contextlib.suppress(FileNotFoundError):
+        lock.rename(aside)
+        if _holder(aside) != holder:  # not the dead one's: put it back
+            with contextlib.suppress(FileExistsError):
+                os.link(aside, lock)
+        aside.unlink()

@@ -1,0 +1,1 @@
+"""Evaluation of structures by one interface, whatever computes them."""

@@ -1,0 +1,290 @@
+"""Foreign codes as ASE calculators: Rootstock is the i-PI server, any i-PI client computes."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import weakref
+from typing import TYPE_CHECKING, Optional, Union
+
+import numpy as np
+from ase.calculators.calculator import Calculator, all_changes
+
+from ..structures import from_atoms
+from ..support.processes import ChildProcess
+from ..errors import (
+    CallTimeoutError,
+    PeerClosedError,
+    PropertyMissingError,
+    ProtocolError,
+    StartupError,
+    StructureError,
+    WorkerDiedError,
+)
+from .addresses import accept, listen, make_address
+from .server import Server
+from ..protocol.frames import Connection
+from ..properties import check_results
+from .units import virial_to_stress
+
+if TYPE_CHECKING:
+    import os
+    import socket as sockets
+    from collections.abc import Iterable, Sequence
+
+    from ase import Atoms
+    from typing_extensions import Self
+
+    from ..protocol.data import Structure, FixedInputs
+    from .addresses import Address
+    from .server import Reply
+
+__all__ = ["IPICalculator"]
+
+_STARTUP_TIMEOUT = 600.0
+_STALL = 60.0
+#: Seconds for a client that was told to end.
+_GRACE = 5.0
+
+
+class IPICalculator(Calculator):  # type: ignore[misc]  # ASE has no types
+    """An ASE calculator whose numbers come from any i-PI client.
+
+    Clients are LAMMPS (``fix ipi``), Quantum ESPRESSO, FHI-aims, CP2K, Siesta, DFTB+,
+    ``i-pi-driver``, ASE's ``SocketClient``, ...: start one with the address given here, or have it
+    started with `command`.
+
+    Parameters
+    ----------
+    socket, unix, host, port
+        Where to listen: the path of a Unix socket, the name of ``/tmp/ipi_NAME``, or a TCP port (on
+        the loopback address unless `host` says otherwise). Exactly one of them.
+    command : sequence of str, optional
+        What starts the client, once the first calculation needs it. It ends with the calculator.
+    directory : path-like, optional
+        Where `command` runs.
+    timeout : float, optional
+        Seconds that a calculation may take; no limit by default.
+    startup_timeout : float or None
+        Seconds that a client may take to connect.
+
+    Raises
+    ------
+    ConfigurationError
+        No address, one that is in use, or one that can't be.
+
+    Notes
+    -----
+    It listens from its construction on, so that clients can be started after it. The protocol has
+    no species: a client knows its own structure, in its own order. So species and ``pbc`` are those
+    of the first calculation, and a calculation of others is refused, never answered wrongly.
+    Stress (eV/Å³, positive under tension, Voigt order) is given for structures with three lattice
+    vectors; a client that computes none sends zeros.
+
+    Attributes
+    ----------
+    extras : str
+        Text that the client added to its last answer.
+    """
+
+    name = "ipi"
+    implemented_properties = ("energy", "free_energy", "forces", "stress")
+
+    def __init__(  # noqa: PLR0913  the public face: each is a keyword that users know
+        self,
+        *,
+        socket: Optional[Union[str, os.PathLike[str]]] = None,
+        unix: Optional[str] = None,
+        host: Optional[str] = None,
+        port: Optional[int] = None,
+        command: Optional[Sequence[str]] = None,
+        directory: Optional[Union[str, os.PathLike[str]]] = None,
+        timeout: Optional[float] = None,
+        startup_timeout: Optional[float] = _STARTUP_TIMEOUT,
+    ) -> None:
+        super().__init__()
+        self.extras = ""
+        self._address = make_address(socket, unix, host, port)
+        self._timeout = timeout
+        self._station = _Listener(self._address, command, directory, startup_timeout)
+        weakref.finalize(self, self._station.close)
+
+    @property
+    def address(self) -> Address:
+        """Where it listens."""
+        return self._address
+
+    def calculate(
+        self,
+        atoms: Optional[Atoms] = None,
+        properties: Iterable[str] = ("energy",),
+        system_changes: Iterable[str] = all_changes,
+    ) -> None:
+        """Calculate; :attr:`results` then holds all that the protocol carries.
+
+        Raises
+        ------
+        StructureError
+            Species or ``pbc`` are not those of the client.
+        StartupError
+            No client came, or `command` ended before it connected.
+        ModelError
+            The client's numbers are not finite.
+        WorkerDiedError, CallTimeoutError, ProtocolError
+            The client broke; the next calculation waits for another one.
+        """
+        super().calculate(atoms, properties, system_changes)
+        structure = from_atoms(self.atoms)
+        client = self._station.client(structure.fixed_inputs)
+        client.check(structure)
+        try:
+            answer = client.compute(structure, self._timeout)
+        except BaseException:  # an interrupt too: the stream may be out of step
+            self._station.drop()
+            raise
+        self._take(answer, structure, properties)
+
+    def _take(self, answer: Reply, structure: Structure, properties: Iterable[str]) -> None:
+        results = {
+            "energy": answer.energy,
+            "free_energy": answer.energy,
+            "forces": answer.forces,
+        }
+        volume = abs(float(np.linalg.det(structure.cell)))
+        if volume > 0:
+            results["stress"] = virial_to_stress(answer.virial, volume)
+        check_results(results, len(structure.positions))
+        self.extras, self.results = answer.extras, results
+        if "stress" in properties and "stress" not in results:
+            msg = "there is no stress without three lattice vectors"
+            raise PropertyMissingError(msg)
+
+    def close(self) -> None:
+        """End the client and stop listening."""
+        self._station.close()
+
+    def __enter__(self) -> Self:
+        """Return the calculator itself."""
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """End the client and stop listening."""
+        self.close()
+
+
+class _Listener:
+    """The listening socket and who is connected; holds nothing of the calculator's."""
+
+    def __init__(
+        self,
+        address: Address,
+        command: Optional[Sequence[str]],
+        directory: Optional[Union[str, os.PathLike[str]]],
+        limit: Optional[float],
+    ) -> None:
+        self._address = address
+        self._command = None if command is None else [str(word) for word in command]
+        self._directory = directory
+        self._limit = limit
+        self._open = contextlib.ExitStack()
+        self._listener = self._open.enter_context(listen(address))
+        self._client: Optional[_Connection] = None
+
+    def client(self, fixed_inputs: FixedInputs) -> _Connection:
+        """Return who is connected, waiting for somebody if nobody is."""
+        if self._client is None:
+            process = self._start()
+            try:
+                sock = self._accept(process)
+            except BaseException:
+                _end(process, 0.0)
+                raise
+            self._client = _Connection(sock, process, fixed_inputs)
+        return self._client
+
+    def drop(self) -> None:
+        """End the client."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def close(self) -> None:
+        """End the client and stop listening."""
+        self.drop()
+        self._open.close()
+
+    def _accept(self, process: Optional[ChildProcess]) -> sockets.socket:
+        def alive() -> None:
+            if process is not None and process.wait(0):
+                msg = f"{self._command} ended with {process.end()} before it connected"
+                raise StartupError(msg)
+
+        deadline = None if self._limit is None else time.monotonic() + self._limit
+        try:
+            return accept(self._listener, self._address, deadline, alive)
+        except CallTimeoutError as error:
+            msg = f"{error} (startup_timeout={self._limit:g} s): start one that connects there"
+            raise StartupError(msg) from None
+
+    def _start(self) -> Optional[ChildProcess]:
+        if self._command is None:
+            return None
+        try:
+            return ChildProcess(self._command, cwd=self._directory)
+        except OSError as error:
+            msg = f"the client {self._command} can't be started: {error.strerror}"
+            raise StartupError(msg) from error
+
+
+class _Connection:
+    """A connected client and what it was connected for."""
+
+    def __init__(
+        self,
+        sock: sockets.socket,
+        process: Optional[ChildProcess],
+        fixed_inputs: FixedInputs,
+    ) -> None:
+        self._connection = Connection(sock, _STALL)
+        self._host = Server(self._connection)
+        self._process = process
+        self._numbers, self._pbc = fixed_inputs.arrays["numbers"], fixed_inputs.arrays["pbc"]
+
+    def check(self, structure: Structure) -> None:
+        new = structure.fixed_inputs.arrays
+        same = np.array_equal(new["numbers"], self._numbers)
+        if same and np.array_equal(new["pbc"], self._pbc):
+            return
+        what = "pbc" if same else "species or the number of atoms"
+        msg = (
+            f"{what} changed, which i-PI's protocol can't tell a client: make another "
+            "IPICalculator, with a client of its own"
+        )
+        raise StructureError(msg)
+
+    def compute(self, structure: Structure, timeout: Optional[float]) -> Reply:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            return self._host.compute(structure.positions, structure.cell, deadline)
+        except CallTimeoutError:
+            msg = f"the client took longer than timeout={timeout:g} s; it was given up"
+            raise CallTimeoutError(msg) from None
+        except (PeerClosedError, ProtocolError) as error:
+            msg = f"the i-PI client failed: {error}. The next calculation waits for another."
+            raise WorkerDiedError(msg, None, "") from error
+
+    def close(self) -> None:
+        synchronised = self._host.synchronised
+        with contextlib.suppress(ProtocolError, CallTimeoutError):  # it may be gone
+            if synchronised:
+                self._host.exit()
+        self._connection.close()
+        _end(self._process, _GRACE if synchronised else 0.0)
+
+
+def _end(process: Optional[ChildProcess], grace: float) -> None:
+    """Give a process that was told to end a moment, then kill it and what it started."""
+    if process is None:
+        return
+    process.end(grace)
+    process.release()

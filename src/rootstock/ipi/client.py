@@ -1,0 +1,249 @@
+"""The answering side for a foreign i-PI server: i-PI itself, ASE's ``SocketIOCalculator``, others.
+
+Plain i-PI in atomic units, see :mod:`rootstock.protocol.messages`. The protocol carries no species:
+they are the model's topology, set beforehand. It has no error message either: whatever goes wrong
+is raised here, and the caller closes the socket, which is what a server notices.
+
+What a model gives beyond energy, forces and stress travels as *extras*, a JSON object that i-PI
+parses: each property by its name in ASE's units, and a committee the way i-PI's ``ffcommittee``
+wants it, see :func:`extras_text`.
+
+i-PI announces batches (``batch_size:B`` in the text of INIT) only to a client that answers
+NEEDINIT, and then sends B structures at a time::
+
+    POSDATA     12  i4 natoms  B (9 f8 cell, 9 f8 inverse)  B 3N f8 positions
+    FORCEREADY  12  B f8 energies  i4 natoms  B 3N f8 forces  B 9 f8 virials  B (i4 n, n bytes)
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import ModelError, PeerClosedError, ProtocolError
+from ..protocol import messages as m
+from .units import BOHR, HARTREE, stress_to_virial, wire_to_cell
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from ..protocol.frames import Connection
+
+    Evaluate = Callable[[np.ndarray, np.ndarray, list[str]], Mapping[str, Any]]
+
+__all__ = ["ForeignGuest", "extras_text"]
+
+#: Longest text of an INIT that is accepted, in bytes.
+_MAX_INIT = 2**20
+#: Largest batch that is accepted.
+_MAX_BATCH = 4096
+_BATCH = re.compile(rb"\bbatch_size\s*:\s*(\d+)")
+_CELLS = 2 * 9  # of a structure: the cell and its inverse, which is not needed
+
+
+class Client:
+    """Answers a foreign server.
+
+    Parameters
+    ----------
+    connection : Connection
+        To the server.
+    evaluate : callable
+        ``evaluate(positions, cell, properties)`` returns what the model's calculator produced for
+        float64 arrays of shape (n, 3) and (3, 3); ASE's units.
+    natoms : int
+        Number of atoms that it knows the species of.
+    properties : iterable of str
+        What the model implements.
+    extras : bool
+        Send what the model gives beyond energy, forces and stress as JSON.
+
+    Attributes
+    ----------
+    evaluated : int
+        Number of structures so far; may be read from another thread.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        evaluate: Evaluate,
+        natoms: int,
+        properties: Iterable[str],
+        *,
+        extras: bool = True,
+    ) -> None:
+        self._connection = connection
+        self._evaluate = evaluate
+        self._natoms = natoms
+        implemented = set(properties)
+        self._wanted: list[str] = [
+            name for name in ("energy", "forces", "stress") if name in implemented
+        ]
+        self._extras = extras
+        self._ready = False
+        self._batch = 1
+        self._answer: list[bytes] = []
+        self.evaluated = 0
+
+    def run(self) -> bool:
+        """Answer until EXIT (true), or until the server closes the connection (false).
+
+        Raises
+        ------
+        ProtocolError
+            The server sent something that is not the protocol, or another number of atoms.
+        ModelError
+            The model gave something that is not finite. What `evaluate` raises passes through.
+        """
+        try:
+            while (word := self._next()) != m.EXIT:
+                self._obey(word)
+        except PeerClosedError:
+            return False
+        return True
+
+    def _next(self) -> bytes:
+        """Return the next header. A server may take any time to it, but not in its middle."""
+        self._connection.wait()
+        return self._connection.read_header()
+
+    def _obey(self, word: bytes) -> None:
+        if word == m.STATUS:
+            self._connection.send([self._status()])
+        elif word == m.INIT:
+            self._take_init()
+        elif word == m.POSDATA:
+            self._take_structures()
+        elif word == m.GETFORCE:
+            self._give_forces()
+        else:
+            msg = f"the server sent {word!r}, which is no message of i-PI's protocol"
+            raise ProtocolError(msg)
+
+    def _status(self) -> bytes:
+        if self._answer:
+            return m.HAVEDATA
+        return m.READY if self._ready else m.NEEDINIT
+
+    def _take_init(self) -> None:
+        m.read_integer(self._connection)  # the bead's index: every bead is the same to a model
+        nbytes = m.read_integer(self._connection)
+        if not 0 <= nbytes <= _MAX_INIT:
+            msg = f"the server announced an INIT of {nbytes} bytes"
+            raise ProtocolError(msg)
+        announced = _BATCH.search(bytes(self._connection.read(nbytes)))
+        self._batch = int(announced[1]) if announced else 1
+        if not 1 <= self._batch <= _MAX_BATCH:
+            msg = f"the server announced batches of {self._batch} structures"
+            raise ProtocolError(msg)
+        self._ready = True
+
+    def _take_structures(self) -> None:
+        count = self._batch
+        if count > 1:
+            self._check_natoms(m.read_integer(self._connection))
+            cells = m.read_floats(self._connection, count * _CELLS)
+        else:
+            cells = m.read_floats(self._connection, _CELLS)
+            self._check_natoms(m.read_integer(self._connection))
+        positions = m.read_floats(self._connection, count * 3 * self._natoms).reshape(
+            count, self._natoms, 3
+        )
+        cells = cells.reshape(count, 2, 9)[:, 0]
+        found = [
+            self._compute(np.ascontiguousarray(one * BOHR), wire_to_cell(cell))
+            for one, cell in zip(positions, cells)
+        ]
+        energies, forces, virials, extras = zip(*found)
+        self._answer = [
+            m.FORCEREADY,
+            np.array(energies).tobytes(),
+            m.INTEGER.pack(self._natoms),
+            np.array(forces).tobytes(),
+            np.array(virials).tobytes(),
+            *(m.INTEGER.pack(len(text)) + text for text in extras),
+        ]
+
+    def _compute(
+        self, positions: np.ndarray, cell: np.ndarray
+    ) -> tuple[float, np.ndarray, np.ndarray, bytes]:
+        """Return energy, forces, virial (atomic units) and extras."""
+        found = self._evaluate(positions, cell, self._wanted)
+        volume = abs(float(np.linalg.det(cell)))
+        energy = float(found["energy"]) / HARTREE
+        forces = np.asarray(found["forces"], float) * (BOHR / HARTREE)
+        virial = self._virial(found, volume)
+        if not (np.isfinite(energy) and np.isfinite(forces).all() and np.isfinite(virial).all()):
+            msg = (
+                "the model gave results that are not finite; a server would accept them in silence"
+            )
+            raise ModelError(msg)
+        self.evaluated += 1
+        return energy, forces, virial, extras_text(found, volume) if self._extras else b""
+
+    @staticmethod
+    def _virial(found: Mapping[str, Any], volume: float) -> np.ndarray:
+        """Return the virial; zero where the model has no stress, which is all i-PI can be told."""
+        if "stress" not in found or volume == 0:
+            return np.zeros((3, 3))
+        return stress_to_virial(found["stress"], volume)
+
+    def _give_forces(self) -> None:
+        if not self._answer:
+            msg = "the server asked for forces before it sent positions"
+            raise ProtocolError(msg)
+        self._connection.send(list(self._answer))
+        self._answer = []
+
+    def _check_natoms(self, natoms: int) -> None:
+        if natoms != self._natoms:
+            msg = (
+                f"the server sent {natoms} atoms, but the structure that species are taken from "
+                f"has {self._natoms}: give both the same structure"
+            )
+            raise ProtocolError(msg)
+
+
+#: What the protocol carries itself.
+_CARRIED = {"energy", "free_energy", "forces", "stress"}
+#: A committee in the results of a calculator (MACE's names): energies, forces, stresses of members.
+_COMMITTEE = ("energy_comm", "forces_comm", "stress_comm")
+
+
+def extras_text(found: Mapping[str, Any], volume: float) -> bytes:
+    """Return what else a model gave as a JSON object; empty if there is nothing.
+
+    Numbers and arrays that are finite count. A committee (``energy_comm``, shape ``(k,)``,
+    ``forces_comm``, ``(k, n, 3)``, ``stress_comm``, ``(k, 6)`` or ``(k, 3, 3)``) becomes i-PI's
+    ``committee_pot``, ``committee_force`` and ``committee_virial``, in atomic units as i-PI has it.
+
+    Parameters
+    ----------
+    found : mapping
+        Results; ASE's units.
+    volume : float
+        In Å³.
+    """
+    document: dict[str, Any] = {}
+    for name, value in found.items():
+        if name in _CARRIED or name in _COMMITTEE or name == "raw":  # "raw" is i-PI's own
+            continue
+        if isinstance(value, (np.ndarray, np.generic, float, int)):
+            array = np.asarray(value)
+            if array.dtype.kind in "biuf" and np.isfinite(array).all():
+                document[str(name)] = array.tolist()
+    energies, forces, stresses = (found.get(name) for name in _COMMITTEE)
+    if energies is not None:
+        document["committee_pot"] = (np.asarray(energies, float) / HARTREE).tolist()
+    if forces is not None:
+        per_member = np.asarray(forces, float) * (BOHR / HARTREE)
+        document["committee_force"] = per_member.reshape(len(per_member), -1).tolist()
+    if stresses is not None:
+        document["committee_virial"] = [
+            stress_to_virial(stress, volume).tolist() for stress in np.asarray(stresses, float)
+        ]
+    return json.dumps(document).encode() if document else b""

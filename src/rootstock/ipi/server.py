@@ -1,0 +1,140 @@
+"""The driving side for a foreign i-PI client: LAMMPS' ``fix ipi``, ASE's ``SocketClient``, others.
+
+Plain i-PI in atomic units, see :mod:`rootstock.protocol.messages`. Clients differ in what they take
+for granted: some want INIT before every step (ASE's), some once, some never. So each step asks for
+STATUS, answers NEEDINIT with INIT, and then writes POSDATA and GETFORCE at once: a client that is
+still computing reads the latter when it is done.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Optional
+
+import numpy as np
+
+from ..errors import ProtocolError
+from ..protocol import messages as m
+from ..protocol.frames import MAX_JSON
+from .units import BOHR, HARTREE, cell_to_wire
+
+if TYPE_CHECKING:
+    from ..protocol.frames import Buffers, Connection
+
+__all__ = ["Answer", "ForeignHost"]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a client gave for one structure.
+
+    Attributes
+    ----------
+    energy : float
+        In eV.
+    forces : ndarray of float64, shape (n, 3)
+        In eV/Å.
+    virial : ndarray of float64, shape (3, 3)
+        In Hartree, positive under compression; zero from a client that has none.
+    extras : str
+        Whatever text it added.
+    """
+
+    energy: float
+    forces: np.ndarray
+    virial: np.ndarray
+    extras: str
+
+
+class Server:
+    """Drives a plain i-PI client.
+
+    Parameters
+    ----------
+    connection : Connection
+        To the client.
+    init : bytes
+        Text of INIT, for a client that asks for it.
+    """
+
+    def __init__(self, connection: Connection, init: bytes = b" ") -> None:
+        self._connection = connection
+        self._init = init
+        self.synchronised = True  # the next request may be written
+
+    def compute(
+        self, positions: np.ndarray, cell: np.ndarray, deadline: Optional[float] = None
+    ) -> Reply:
+        """Evaluate one structure.
+
+        Parameters
+        ----------
+        positions : ndarray of float64, shape (n, 3)
+            In Å.
+        cell : ndarray of float64, shape (3, 3)
+            Rows, in Å.
+        deadline : float, optional
+            Absolute, as :func:`time.monotonic`.
+
+        Raises
+        ------
+        CallTimeoutError, PeerClosedError, ProtocolError
+            The connection can't be used any more.
+        """
+        self.synchronised = False
+        self._connection.deadline = deadline
+        self._connection.send([m.STATUS])
+        status = self._header(deadline)
+        if status == m.HAVEDATA:  # left from a driver before us
+            msg = "the client has results that nobody asked for: start it again"
+            raise ProtocolError(msg)
+        if status not in (m.READY, m.NEEDINIT):
+            msg = f"the client answered STATUS with {status!r}"
+            raise ProtocolError(msg)
+        self._connection.send(self._request(status, positions, cell))
+        if self._header(deadline) != m.FORCEREADY:
+            msg = "the client did not answer GETFORCE with FORCEREADY"
+            raise ProtocolError(msg)
+        answer = self._answer(len(positions))
+        self.synchronised = True
+        return answer
+
+    def exit(self) -> None:
+        """Tell the client to end; one that does not take it at once is not waited for."""
+        self._connection.deadline = 0.0
+        self._connection.send([m.EXIT])
+
+    def _request(self, status: bytes, positions: np.ndarray, cell: np.ndarray) -> Buffers:
+        begin: Buffers = [m.INIT, m.INTEGER.pack(0), m.INTEGER.pack(len(self._init)), self._init]
+        wire = cell_to_wire(cell)
+        # a missing lattice vector has no inverse: clients that read one get the pseudo-inverse
+        inverse = np.linalg.pinv(wire)
+        return [
+            *(begin if status == m.NEEDINIT else []),
+            m.POSDATA,
+            wire.tobytes(),
+            np.ascontiguousarray(inverse).tobytes(),
+            m.INTEGER.pack(len(positions)),
+            (positions / BOHR).tobytes(),
+            m.GETFORCE,
+        ]
+
+    def _header(self, deadline: Optional[float]) -> bytes:
+        self._connection.deadline = deadline
+        self._connection.wait(deadline)
+        return self._connection.read_header()
+
+    def _answer(self, natoms: int) -> Reply:
+        (energy,) = m.read_floats(self._connection, 1)
+        answered = m.read_integer(self._connection)
+        if answered != natoms:
+            msg = f"the client answered for {answered} atoms, but was given {natoms}"
+            raise ProtocolError(msg)
+        forces = m.read_floats(self._connection, 3 * natoms).reshape(natoms, 3) * (HARTREE / BOHR)
+        virial = m.read_floats(self._connection, 9).reshape(3, 3)
+        nbytes = m.read_integer(self._connection)
+        if not 0 <= nbytes <= MAX_JSON:
+            msg = f"the client announced extras of {nbytes} bytes; at most {MAX_JSON} are accepted"
+            raise ProtocolError(msg)
+        extras = self._connection.read(nbytes).rstrip(b"\0").decode("utf-8", "replace")
+        return Reply(float(energy) * HARTREE, forces, virial, extras)

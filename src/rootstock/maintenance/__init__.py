@@ -1,0 +1,1 @@
+"""What a maintainer does with a root: one module per task."""

@@ -1,0 +1,129 @@
+"""ASE's properties: name, unit and shape, and the check of results against them.
+
+Everything that depends on what a property is (tables, unit columns, checks of results, what i-PI
+carries) reads this one table. Units and signs are ASE's: stress is positive under tension.
+
+This file is loaded by the worker too, in any Python from 3.9 on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["CHECKED", "PROPERTIES", "Property", "check_results", "unit_of"]
+
+
+@dataclass(frozen=True)
+class Property:
+    """One property of ASE's interface.
+
+    Attributes
+    ----------
+    name : str
+        ASE's name.
+    unit : str
+        ASE's unit.
+    shapes : tuple of tuple
+        The shapes that calculators return, without the atoms' axis.
+    per_atom : bool
+        Whether the first axis runs over the atoms.
+    """
+
+    name: str
+    unit: str
+    shapes: tuple[tuple[int, ...], ...]
+    per_atom: bool = False
+
+    def allowed_shapes(self, natoms: int) -> tuple[tuple[int, ...], ...]:
+        """Return the shapes that are valid for a structure of `natoms` atoms."""
+        return tuple((natoms, *shape) for shape in self.shapes) if self.per_atom else self.shapes
+
+
+_SCALAR = ((), (1,))
+_VOIGT = ((6,), (3, 3))
+
+#: Every property that ASE names, in the order in which tables show them.
+PROPERTIES: Mapping[str, Property] = {
+    entry.name: entry
+    for entry in (
+        Property("energy", "eV", _SCALAR),
+        Property("free_energy", "eV", _SCALAR),
+        Property("energies", "eV", ((),), per_atom=True),
+        Property("forces", "eV/Å", ((3,),), per_atom=True),
+        Property("stress", "eV/Å³", _VOIGT),
+        Property("stresses", "eV/Å³", _VOIGT, per_atom=True),
+        Property("dipole", "e·Å", ((3,),)),
+        Property("charges", "e", ((),), per_atom=True),
+        Property("magmom", "μB", _SCALAR),
+        Property("magmoms", "μB", ((), (3,)), per_atom=True),
+        Property("dielectric_tensor", "", ((3, 3),)),
+        Property("born_effective_charges", "e", ((3, 3),), per_atom=True),
+        Property("polarization", "e/Å²", ((3,),)),
+    )
+}
+
+#: What simulations integrate or follow: an impossible value here would go unnoticed.
+CHECKED = ("energy", "free_energy", "forces", "stress")
+
+
+def unit_of(name: str) -> str:
+    """Return the unit of a property; empty for names that ASE does not know."""
+    return PROPERTIES[name].unit if name in PROPERTIES else ""
+
+
+def check_results(results: Mapping[str, Any], natoms: int) -> None:
+    """Refuse an energy, forces or a stress of a wrong shape or type, or that is not finite.
+
+    Parameters
+    ----------
+    results : mapping
+        Property name to value; what is absent is not checked.
+    natoms : int
+        Number of atoms of the structure.
+
+    Raises
+    ------
+    ModelError
+        Names the property and shows the value.
+    """
+    for name in CHECKED:
+        value = results.get(name)
+        if value is None:
+            continue
+        array = np.asarray(value)
+        if (
+            array.shape not in PROPERTIES[name].allowed_shapes(natoms)
+            or array.dtype.kind not in "fiu"
+        ):
+            msg = (
+                f"the model returned {name} of shape {array.shape} and type {array.dtype} for "
+                f"{natoms} atoms: its calculator is wrong"
+            )
+            raise ModelError(msg)
+        with np.errstate(over="ignore", invalid="ignore"):
+            finite = np.isfinite(array.sum())  # one pass, and no temporary
+        # a sum may overflow although every number is finite
+        if not finite and not np.isfinite(array).all():
+            article = "a non-finite" if name != "forces" else "non-finite"
+            msg = (
+                f"the model returned {article} {name.replace('_', ' ')}: {_describe_bad(array)}. "
+                "Check for two atoms at one position, and for a structure far outside of what the "
+                "model was trained on"
+            )
+            raise ModelError(msg)
+
+
+def _describe_bad(array: np.ndarray) -> str:
+    bad = ~np.isfinite(array)
+    if array.ndim == 2 and len(array) > 3:  # noqa: PLR2004  per atom, not a tensor
+        atoms = np.flatnonzero(bad.any(axis=1))
+        return f"{array[atoms[0]].tolist()} for atom {atoms[0]}, one of {len(atoms)}"
+    return str(array.tolist())

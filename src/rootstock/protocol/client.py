@@ -1,0 +1,193 @@
+"""The answering side: a worker's loop over one connection to our own host."""
+
+from __future__ import annotations
+
+import traceback
+from typing import TYPE_CHECKING, Any, Optional
+
+import numpy as np
+
+from ..errors import PeerClosedError, ProtocolError
+from . import messages as m
+from .values import decode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Protocol
+
+    from .frames import Buffers, Connection
+
+    class Model(Protocol):
+        """What a guest answers with."""
+
+        def load(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+            """Load the model; return the report, which names ``implemented_properties``."""
+            ...
+
+        def set_fixed_inputs(self, arrays: Mapping[str, np.ndarray], info: dict[Any, Any]) -> None:
+            """Take over species, boundary conditions, per-atom arrays and ``info``."""
+            ...
+
+        def compute(
+            self, positions: np.ndarray, cell: np.ndarray, properties: list[str]
+        ) -> Mapping[str, Any]:
+            """Return everything that the calculator produced. ASE's units."""
+            ...
+
+
+__all__ = ["Guest", "serve"]
+
+
+def serve(connection: Connection, model: Model) -> None:
+    """Answer until EXIT or until the host closes the connection.
+
+    What the model raises is sent to the host; the loop goes on.
+
+    Raises
+    ------
+    ProtocolError
+        The host sent something that is not the protocol.
+    """
+    try:
+        Client(connection, model).run()
+    except PeerClosedError:
+        return
+
+
+class Client:
+    """State of the answering side: the topology, and buffers for exactly one step."""
+
+    def __init__(self, connection: Connection, model: Model) -> None:
+        self._connection = connection
+        self._model = model
+        self._ready = False
+        self._properties: list[str] = []
+        self._layout: tuple[Any, Any] = ((), {})
+        self._fresh: Optional[tuple[Mapping[str, np.ndarray], dict[Any, Any]]] = None
+        self._expect(0)
+
+    def _expect(self, natoms: int) -> None:
+        """Make buffers for steps of `natoms` atoms: a whole step then fills them in one read."""
+        self._positions = np.empty((natoms, 3))
+        self._cell = np.empty((3, 3))
+        self._count = bytearray(m.INTEGER.size)
+        self._request = bytearray(len(m.GETFORCE) + m.PROPERTIES.size)
+        self._step_buffers: Buffers = [
+            bytearray(len(m.POSDATA)),
+            self._cell.reshape(-1).view(np.uint8).data,
+            self._count,
+            self._positions.reshape(-1).view(np.uint8).data,
+            self._request,
+        ]
+
+    def run(self) -> None:
+        """Answer until EXIT."""
+        while True:
+            word = self._connection.read_record(m.POSDATA, self._step_buffers)
+            if word == m.POSDATA:
+                self._answer_step()
+            elif word == m.INIT:
+                self._answer_init()
+            elif word == m.STATUS:
+                self._connection.send([m.READY if self._ready else m.NEEDINIT])
+            elif word == m.EXIT:
+                return
+            else:
+                msg = f"the host sent {word!r}, which is no message of the protocol"
+                raise ProtocolError(msg)
+
+    def _answer_init(self) -> None:
+        self._connection.read(m.INTEGER.size)  # i-PI's bead index
+        document = m.read_json(self._connection, "an INIT")
+        if not isinstance(document, dict) or document.get("rootstock") != m.EXTENSION_VERSION:
+            msg = "the host speaks another version of the protocol: restart with one installation"
+            raise ProtocolError(msg)
+        if "load" in document:
+            self._load(decode(document["load"]))
+        else:
+            self._read_fixed_inputs(document)
+
+    def _load(self, config: Mapping[str, Any]) -> None:
+        try:
+            report = self._model.load(config)
+        except Exception as error:  # noqa: BLE001  whatever a model raises belongs to the host
+            self._connection.send([failure(error)])
+            return
+        self._properties = list(report["implemented_properties"])
+        self._ready = True
+        self._connection.send([m.json_message(m.READY, dict(report))])
+
+    def _read_fixed_inputs(self, document: dict[str, Any]) -> None:
+        layout = m.Layout.parse(document.get("layout"))
+        payload = np.empty(layout.nbytes, np.uint8)
+        self._connection.read_into([payload.data])
+        arrays = layout.views(payload)
+        if "numbers" not in arrays or "pbc" not in arrays:
+            msg = "the host sent a topology without numbers or pbc"
+            raise ProtocolError(msg)
+        self._fresh = (arrays, decode(document.get("info", {})))
+        self._expect(len(arrays["numbers"]))
+
+    def _answer_step(self) -> None:
+        (natoms,) = m.INTEGER.unpack(self._count)
+        word = bytes(self._request[: len(m.GETFORCE)])
+        if natoms != len(self._positions) or word != m.GETFORCE:
+            msg = f"the host sent {natoms} atoms after a topology of {len(self._positions)}"
+            raise ProtocolError(msg)
+        try:
+            if self._fresh is not None:  # an error here is the answer to this step
+                self._model.set_fixed_inputs(*self._fresh)
+                self._fresh = None
+            found = self._model.compute(self._positions, self._cell, self._requested())
+            reply = self._pack(found)
+        except Exception as error:  # noqa: BLE001  whatever a model raises belongs to the host
+            reply = [failure(error)]
+        self._connection.send(reply)
+
+    def _requested(self) -> list[str]:
+        (mask,) = m.PROPERTIES.unpack_from(self._request, len(m.GETFORCE))
+        return [name for bit, name in enumerate(self._properties) if mask >> bit & 1]
+
+    def _pack(self, found: Mapping[str, Any]) -> Buffers:
+        entries, payload, others = m.describe(found)
+        reply: Buffers = [m.FORCEREADY, *payload]
+        if (entries, others) != self._layout:
+            self._layout = (entries, others)
+            reply.insert(0, m.json_message(m.LAYOUT, {"layout": entries, "values": others}))
+        return reply
+
+
+def failure(error: BaseException) -> bytes:
+    """Return FAILED with type, message and traceback of an exception of the model.
+
+    The frames of Rootstock itself are cut off from the top: what is left is the model's.
+    """
+    frames = error.__traceback__
+    while frames is not None and _ours(frames.tb_frame.f_code.co_filename):
+        frames = frames.tb_next
+    shown = error.with_traceback(frames or error.__traceback__)
+    kind = type(error)
+    return m.json_message(
+        m.FAILED,
+        {
+            "type": f"{kind.__module__}.{kind.__qualname__}",
+            "bases": [base.__name__ for base in kind.__mro__],
+            "message": _text(error),
+            "traceback": "".join(traceback.format_exception(kind, shown, shown.__traceback__)),
+        },
+    )
+
+
+_HOUSE = __file__.rsplit("protocol", 1)[0]
+
+
+def _ours(filename: str) -> bool:
+    """Tell if a frame is Rootstock's; a catalogue file is a model's."""
+    return filename.startswith(_HOUSE) and not filename.endswith("_env.py")
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as second:  # noqa: BLE001  a broken __str__ must not hide the error
+        return f"(its message can't be shown: {type(second).__name__})"

@@ -1,0 +1,261 @@
+"""The driving side: one connection to our own worker."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Optional
+
+import numpy as np
+
+from ..errors import ModelError, PropertyMissingError, ProtocolError, RemoteTracebackError
+from . import messages as m
+from .values import decode, encode, loads
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from .data import Results, Structure, FixedInputs
+    from .frames import Buffers, Connection
+
+__all__ = ["Host", "check_results"]
+
+
+class Server:
+    """Drives a guest of the same version.
+
+    Parameters
+    ----------
+    connection : Connection
+        To a worker that has not been sent anything yet.
+
+    Notes
+    -----
+    Not thread-safe: the caller serialises. After any exception but :class:`ModelError` the
+    stream may be out of step: look at :attr:`owed`, and do without this host if it is not known.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._bits: dict[str, int] = {}
+        self._requests: dict[tuple[str, ...], bytes] = {}
+        self._fixed_inputs: Optional[FixedInputs] = None
+        self._layout = m.Layout.of(())
+        self._others: dict[str, Any] = {}
+        self._word = bytearray(len(m.FORCEREADY))
+        #: A request was written in full and nothing of its answer was read.
+        self.reply_pending = False
+        #: Nothing was sent or received by halves: the next request may be written.
+        self.synchronised = True
+
+    def load(self, config: Mapping[str, Any], deadline: Optional[float] = None) -> dict[str, Any]:
+        """Have the guest load a model; return its report.
+
+        Raises
+        ------
+        ModelError
+            Loading raised inside the worker.
+        """
+        document = {"rootstock": m.EXTENSION_VERSION, "load": encode(dict(config))}
+        self._connection.deadline = deadline
+        self._write([m.init_message(document)])
+        word = self._await(deadline)
+        if word != m.READY:
+            self._raise(word)
+        report = _mapping(m.read_json(self._connection, "a report"), "implemented_properties")
+        self.synchronised = True
+        names = report["implemented_properties"][: m.MAX_PROPERTIES]
+        self._bits = {name: 1 << bit for bit, name in enumerate(names)}
+        return report
+
+    def compute(
+        self,
+        structure: Structure,
+        properties: Iterable[str],
+        deadline: Optional[float] = None,
+    ) -> Results:
+        """Evaluate one structure; one gathered write, one gathered reply.
+
+        Parameters
+        ----------
+        structure : Structure
+            Its arrays are read, not kept; the topology is kept and must not change.
+        properties : iterable of str
+            What to ask the model for. The model may return more.
+        deadline : float, optional
+            Absolute, as :func:`time.monotonic`.
+
+        Returns
+        -------
+        dict
+            Everything that the model's calculator produced. The arrays share one buffer that is
+            made anew for each call.
+
+        Raises
+        ------
+        ModelError
+            The model raised, or gave an energy, forces or a stress that are no such thing: another
+            shape, no real numbers, not finite.
+        PropertyMissingError
+            The model says that it has no such property.
+        CallTimeoutError, PeerClosedError, ProtocolError
+            The connection can't be used any more, unless :attr:`owed`.
+        """
+        positions = structure.positions
+        buffers: Buffers = [
+            m.POSDATA,
+            structure.cell.reshape(-1).view(np.uint8).data,
+            m.INTEGER.pack(len(positions)),
+            positions.reshape(-1).view(np.uint8).data,
+            self._request(tuple(properties)),
+        ]
+        if not structure.fixed_inputs.same_as(
+            self._fixed_inputs
+        ):  # copies take turns: images of a NEB
+            buffers = _fixed_inputs_message(structure.fixed_inputs) + buffers
+        self._fixed_inputs = None  # until the guest has taken it
+        self._connection.deadline = deadline
+        self._write(buffers)
+        results = self._results(deadline)
+        self._fixed_inputs = structure.fixed_inputs
+        check_results(results, len(positions))
+        return results
+
+    def discard(self, deadline: float) -> None:
+        """Read and drop the answer that is owed after an interrupted call."""
+        try:
+            self._results(deadline)
+        except (ModelError, PropertyMissingError):
+            return
+
+    def exit(self) -> None:
+        """Tell the guest to end; one that does not take it at once is not waited for."""
+        self._connection.deadline = 0.0
+        self._connection.send([m.EXIT])
+
+    def _request(self, properties: tuple[str, ...]) -> bytes:
+        known = self._requests.get(properties)
+        if known is None:
+            mask = sum(self._bits[name] for name in set(properties) & set(self._bits))
+            known = self._requests[properties] = m.GETFORCE + m.PROPERTIES.pack(mask)
+        return known
+
+    def _write(self, buffers: Buffers) -> None:
+        self.synchronised = False
+        self._connection.send(buffers)
+        self.reply_pending = True
+
+    def _await(self, deadline: Optional[float], payload: Any = None) -> bytes:
+        """Wait for an answer; read its header, and `payload` with it if it is FORCEREADY."""
+        self._connection.deadline = deadline
+        self._connection.wait(deadline)
+        self.reply_pending = False
+        buffers = [self._word] if payload is None else [self._word, payload]
+        return self._connection.read_record(m.FORCEREADY, buffers)
+
+    def _results(self, deadline: Optional[float]) -> Results:
+        payload = np.empty(self._layout.nbytes, np.uint8)
+        word = self._await(deadline, payload.data)
+        if word == m.LAYOUT:
+            payload = self._relayout()
+            word = self._connection.read_record(m.FORCEREADY, [self._word, payload.data])
+        if word != m.FORCEREADY:
+            self._raise(word)
+        self.synchronised = True
+        results = self._layout.views(payload)
+        if self._others:
+            results.update(decode(self._others))
+        return results
+
+    def _relayout(self) -> np.ndarray:
+        document = m.read_json(self._connection, "a layout")
+        if not isinstance(document, dict) or not isinstance(document.get("values"), dict):
+            msg = "the worker sent a malformed layout"
+            raise ProtocolError(msg)
+        self._layout = m.Layout.parse(document.get("layout"))
+        self._others = document["values"]
+        return np.empty(self._layout.nbytes, np.uint8)
+
+    def _raise(self, word: bytes) -> None:
+        if word != m.FAILED:
+            msg = f"the worker sent {word!r}, which is no answer"
+            raise ProtocolError(msg)
+        failed = m.read_json(self._connection, "an error")
+        failed = _mapping(failed, "type", "message", "traceback", "bases")
+        self.synchronised = True
+        kind, text = str(failed["type"]), str(failed["message"])
+        cause = RemoteTracebackError(str(failed["traceback"]))
+        if "PropertyNotImplementedError" in failed["bases"]:
+            raise PropertyMissingError(text) from cause
+        msg = f"{kind.removeprefix('builtins.')}: {text}"
+        raise ModelError(msg, kind) from cause
+
+
+def _mapping(document: Any, *names: str) -> dict[str, Any]:
+    """Return a JSON object that has these entries; those in the plural are lists of strings."""
+    lists = ("implemented_properties", "bases")
+    if (
+        not isinstance(document, dict)
+        or not all(name in document for name in names)
+        or not all(
+            isinstance(document[name], list) and all(isinstance(i, str) for i in document[name])
+            for name in names
+            if name in lists
+        )
+    ):
+        msg = f"the worker sent an object without {', '.join(names)}"
+        raise ProtocolError(msg)
+    return document
+
+
+def check_results(results: Mapping[str, Any], natoms: int) -> None:
+    """Refuse an energy, forces or a stress that can't be: whoever uses them would not notice.
+
+    Raises
+    ------
+    ModelError
+        Names the property, and what it is.
+    """
+    energy = ((), (1,))
+    shapes = {
+        "energy": energy,
+        "free_energy": energy,  # what ASE's optimizers follow
+        "forces": ((natoms, 3),),
+        "stress": ((6,), (3, 3)),
+    }
+    for name, allowed in shapes.items():
+        value = results.get(name)
+        if value is None:
+            continue
+        array = np.asarray(value)
+        if array.shape not in allowed or array.dtype.kind not in "fiu":
+            msg = (
+                f"the model gave {name} of shape {array.shape} and type {array.dtype} for {natoms} "
+                "atoms: its calculator is wrong"
+            )
+            raise ModelError(msg)
+        with np.errstate(over="ignore", invalid="ignore"):
+            finite = np.isfinite(array.sum())  # one pass, and no temporary
+        # a sum may overflow where no number did
+        if not finite and not np.isfinite(array).all():
+            msg = (
+                f"the model gave {name} that are not finite: {_where(array)}. Two atoms on one "
+                "spot, or far outside of what it knows?"
+            )
+            raise ModelError(msg)
+
+
+def _where(array: np.ndarray) -> str:
+    bad = ~np.isfinite(array)
+    if array.ndim == 2 and len(array) > 3:  # noqa: PLR2004  per atom
+        atoms = np.flatnonzero(bad.any(axis=1))
+        return f"{array[atoms[0]].tolist()} for atom {atoms[0]}, one of {len(atoms)}"
+    return str(array.tolist())
+
+
+def _fixed_inputs_message(fixed_inputs: FixedInputs) -> Buffers:
+    entries, payload, _ = m.describe(fixed_inputs.arrays)
+    document = {
+        "rootstock": m.EXTENSION_VERSION,
+        "layout": entries,
+        "info": loads(fixed_inputs.info, "info"),
+    }
+    return [m.init_message(document), *payload]

@@ -1,0 +1,1 @@
+"""One model in one worker: how to start it, its process, and the session that copies share."""

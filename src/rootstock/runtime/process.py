@@ -1,0 +1,109 @@
+"""One worker process: its wire, its log, how it died."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Optional
+
+from ..support.processes import ChildProcess
+from ..errors import StartupError
+from ..protocol.frames import Connection
+from .log import WorkerLog
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["WorkerProcess", "describe_exit"]
+
+_ENTRY = Path(__file__).resolve().parent.parent / "worker" / "__main__.py"
+#: Seconds that a message may stop in its middle before the peer counts as stuck.
+_STALL = 60.0
+
+
+class WorkerProcess:
+    """A running worker and the descriptors that belong to it.
+
+    Parameters
+    ----------
+    python : Path
+        Interpreter of the model's environment.
+    variables : mapping
+        The worker's whole environment.
+    directory : Path
+        Its working directory.
+
+    Raises
+    ------
+    StartupError
+        The process could not be started at all.
+    """
+
+    def __init__(self, python: Path, variables: Mapping[str, str], directory: Path) -> None:
+        with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+            try:
+                self.log = WorkerLog()
+                ours.callback(self.log.close)
+                near, far = socket.socketpair()
+                ours.callback(near.close)
+                theirs.callback(far.close)
+                self._child = ChildProcess(
+                    [python, "-I", "-B", "-u", "-X", "faulthandler", _ENTRY, str(far.fileno())],
+                    inherit=[far.fileno()],
+                    announce=True,
+                    stdout=self.log.fileno(),
+                    stderr=subprocess.STDOUT,
+                    env=dict(variables),
+                    cwd=directory,
+                )
+            except OSError as error:
+                msg = f"the worker could not be started with {python}: {error}"
+                raise StartupError(msg) from error
+            ours.pop_all()  # they are the worker's from now on
+        self.connection = Connection(near, _STALL)
+        self.connection.watch(self._child.pidfd, self._on_tick)
+
+    @property
+    def pid(self) -> int:
+        """Process id; also the id of its process group."""
+        return self._child.popen.pid
+
+    def _on_tick(self) -> None:
+        self.log.trim()
+        if self._child.pidfd is None and self._child.popen.poll() is not None:
+            self.connection.close()  # without a pidfd this is how a wait learns of the death
+
+    def end(self, grace: float) -> Optional[int]:
+        """Give the worker `grace` seconds to end, kill its group, return as :meth:`Child.end`."""
+        return self._child.end(grace)
+
+    def release(self) -> None:
+        """Close our descriptors; the process, if it still lives, ends by that."""
+        self.connection.close()
+        self._child.release()
+        self.log.close()
+
+
+def describe_exit(status: Optional[int]) -> str:
+    """Say in words how a process ended.
+
+    Parameters
+    ----------
+    status : int or None
+        As :attr:`subprocess.Popen.returncode`.
+    """
+    if status is None:
+        return "stopped answering"
+    if status >= 0:
+        return f"ended with exit code {status}"
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:
+        name = f"signal {-status}"
+    hint = ""
+    if -status == signal.SIGKILL:
+        hint = " (often the system or the batch system, for want of memory)"
+    return f"was killed by {name}{hint}"

@@ -1,0 +1,1 @@
+"""Which root is meant, and where everything in it lies. Runs nothing."""

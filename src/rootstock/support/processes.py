@@ -1,0 +1,206 @@
+"""Child processes, each with all that it starts itself: they end when we say so, or with us.
+
+A child leads a session, and so a process group, of its own: Ctrl-C reaches us alone, and one signal
+reaches all of it. It inherits the read end of a pipe, its *lifeline*, to which we never write. When
+we are gone, by whatever death, the kernel closes the other end and, on Linux, sends SIGKILL to the
+group by itself (``F_SETSIG``): nothing in the child has to run for that, no thread, no handler.
+``PR_SET_PDEATHSIG`` would not do: it fires when the *thread* that started the child ends, and
+reaches one process. What starts a session of its own in turn, as daemons do, has left the group.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import signal
+import subprocess
+import sys
+import warnings
+import weakref
+from typing import TYPE_CHECKING, Any, Optional
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from typing_extensions import Self
+
+__all__ = ["Child"]
+
+#: Seconds for the kernel to end a killed process. One in an uninterruptible read takes longer.
+_KILL_WAIT = 5.0
+
+
+class ChildProcess:
+    """A running program and its process group; a context manager that ends it.
+
+    Parameters
+    ----------
+    command : sequence of str or Path
+        Program and arguments.
+    inherit : sequence of int
+        Descriptors that it gets under the same numbers.
+    announce : bool
+        Append the number of the lifeline's descriptor to the arguments.
+    **options
+        Of :class:`subprocess.Popen`. stdin is empty by default.
+
+    Raises
+    ------
+    OSError
+        It could not be started.
+
+    Attributes
+    ----------
+    popen : subprocess.Popen
+        Of the program. Use :meth:`end`, not its own methods, to end it.
+    pidfd : int or None
+        Readable when the program has ended; None where the system has no such thing.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        *,
+        inherit: Sequence[int] = (),
+        announce: bool = False,
+        **options: Any,
+    ) -> None:
+        far, near = os.pipe()
+        # An object: whatever happens to us, the garbage collector ends the child.
+        self._pipe = os.fdopen(near, "wb", 0)
+        self.pidfd: Optional[int] = None
+        try:
+            self.popen: subprocess.Popen[Any] = subprocess.Popen(  # noqa: S603  callers' programs
+                [*map(str, command), *([str(far)] if announce else [])],
+                pass_fds=(*inherit, far),
+                start_new_session=True,
+                **{"stdin": subprocess.DEVNULL, **options},
+            )
+            _attach(far, self.popen.pid)
+        except BaseException:
+            self._pipe.close()
+            if hasattr(self, "popen"):
+                self.end()
+            raise
+        finally:
+            os.close(far)
+        self.pidfd = _open_pidfd(self.popen.pid)
+        _living.add(self)
+
+    def __enter__(self) -> Self:
+        """Return the child itself."""
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """End it and close the descriptors."""
+        self.end()
+        self.release()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for the program's end, without collecting its status; tell if it has ended."""
+        if self.pidfd is not None:
+            poller = select.poll()
+            poller.register(self.pidfd, select.POLLIN)
+            return bool(poller.poll(seconds * 1000))
+        try:
+            self.popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def end(self, grace: float = 0.0, ask: Optional[signal.Signals] = None) -> Optional[int]:
+        """Let the program end, then kill its group; once it has ended, just tell how.
+
+        Parameters
+        ----------
+        grace : float
+            Seconds that it gets to end by itself.
+        ask : signal, optional
+            Sent to the group first.
+
+        Returns
+        -------
+        int or None
+            The exit status, negative for a signal; None if even the kernel can't end it now, or
+            if it tells nobody, because this process ignores SIGCHLD.
+        """
+        # As long as it was not waited for, its id can't belong to anybody else.
+        if self.popen.returncode is None:
+            if ask is not None:
+                self._signal(ask)
+            if grace > 0:
+                self.wait(grace)
+            self._signal(signal.SIGKILL)
+            self._collect()
+        ignored = signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN  # Popen makes a 0 of that
+        return None if ignored else self.popen.returncode
+
+    def _signal(self, number: signal.Signals) -> None:
+        try:
+            os.killpg(self.popen.pid, number)
+        except ProcessLookupError:
+            pass  # it has ended, and so has its group
+        except PermissionError:  # macOS, for a group of zombies
+            self.popen.send_signal(number)
+
+    def _collect(self) -> None:
+        try:
+            self.popen.wait(_KILL_WAIT)
+        except subprocess.TimeoutExpired:
+            warnings.warn(
+                f"process {self.popen.pid} can't be killed (it hangs in the kernel, in a read from "
+                "a file system that does not answer, say); it is left alone",
+                RuntimeWarning,  # Python shows no ResourceWarning unless it is told to
+                stacklevel=2,
+            )
+
+    def release(self) -> None:
+        """Close our descriptors; the group, if it still lives, ends by that."""
+        self._pipe.close()
+        if self.pidfd is not None:
+            os.close(self.pidfd)
+            self.pidfd = None
+
+    def detach(self) -> None:
+        """In a forked process, whose child this is not: close the copies and leave it alone."""
+        self.popen.returncode = 0  # keeps Popen from waiting for it
+        self.release()
+
+
+def _attach(parent_death: int, group: int) -> None:
+    """Have the kernel kill `group` when the other end of `lifeline` is closed.
+
+    That belongs to the open pipe and not to the descriptor: the child's copy keeps it alive.
+    Whoever is killed in the instant before this leaves a child that does not know: a worker looks
+    at its lifeline as soon as it runs, and other programs end by themselves.
+    """
+    if sys.platform != "linux":
+        return  # a worker sees that and waits by itself
+    with contextlib.suppress(OSError):  # a sandbox that has no such thing: likewise
+        fcntl.fcntl(parent_death, fcntl.F_SETOWN, -group)
+        fcntl.fcntl(parent_death, fcntl.F_SETSIG, signal.SIGKILL)
+        flags = fcntl.fcntl(parent_death, fcntl.F_GETFL)
+        fcntl.fcntl(parent_death, fcntl.F_SETFL, flags | os.O_ASYNC)
+
+
+def _open_pidfd(pid: int) -> Optional[int]:
+    if sys.platform != "linux":
+        return None
+    try:
+        return os.pidfd_open(pid)
+    except OSError:  # a kernel before 5.3, or a sandbox that forbids it
+        return None
+
+
+_living: weakref.WeakSet[ChildProcess] = weakref.WeakSet()
+
+
+def _detach_all() -> None:
+    for child in list(_living):
+        child.detach()
+
+
+os.register_at_fork(after_in_child=_detach_all)

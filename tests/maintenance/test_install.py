@@ -1,0 +1,124 @@
+"""Installing and upgrading environments, without a network and with Ctrl-C too."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from rootstock.maintenance.history import history
+
+from rootstock.environments.build import install, prepare_environment, relock
+from rootstock.environments.discovery import find_environment
+from rootstock.environments.lockfile import changes, read_lock
+from rootstock.environments.options import BuildOptions
+from rootstock.maintenance.status import status
+from tests.support.builds import QUIET
+from tests.support.command_line import as_json, run
+from tests.support.environment_files import add_to_root, write_environment_file
+from tests.support.users import needs_root
+
+pytestmark = pytest.mark.model
+
+
+def test_install_takes_a_file(root, tmp_path):
+    path = write_environment_file(tmp_path, name="own", dependencies='"six==1.16.0"')
+    found = as_json("install", path, "--root", root.path)
+    assert list(found["environments"]) == ["own"]
+    shown = as_json("show", "own", "--root", root.path)
+    assert shown["packages"] == {"six": "1.16.0"}
+    assert shown["current"]["key"] == found["environments"]["own"]
+    assert shown["current"]["marker"]["user"] and shown["current"]["marker"]["platform"]
+    assert "six==1.16.0" in run("show", "own", "--root", root.path).stdout
+
+
+def test_an_upgrade_says_what_changed(root):
+    add_to_root(root, dependencies='"six==1.15.0"')
+    relock(find_environment("my", root), QUIET)
+    add_to_root(root, dependencies='"six"')
+    found = as_json("install", "my", "--root", root.path)
+    assert found["changed"] == {}
+    before = read_lock(find_environment("my", root.writable.lock))
+    assert before.packages == {"six": "1.15.0"}  # a pin is kept as long as it fits
+    found = as_json("install", "my", "--upgrade", "--root", root.path)
+    after = read_lock(find_environment("my", root.writable.lock))
+    assert found["changed"]["my"] == [f"six 1.15.0 -> {after.packages['six']}"]
+    (change,) = changes(before, after)
+    assert (change.name, change.before) == ("six", "1.15.0")
+    assert len(history(find_environment("my"), root)) == 2
+
+
+def test_lock_alone_builds_nothing_and_makes_the_built_one_stale(root):
+    file = add_to_root(root, dependencies='"six==1.15.0"')
+    prepare_environment(file, QUIET)
+    add_to_root(root, dependencies='"six"')
+    relock(find_environment("my", root), QUIET)
+    found = as_json("lock", "my", "--upgrade", "--root", root.path)
+    assert found["packages"] == 1
+    assert found["changes"][0]["before"] == "1.15.0"
+    assert len(history(file)) == 1
+    assert [h.state for h in status(root) if h.name == "my"] == ["stale"]
+    assert run("status", "--check", "--root", root.path).exit_code == 9
+
+
+def test_force_builds_beside(root):
+    file = add_to_root(root, dependencies="")
+    one = prepare_environment(file, QUIET)
+    two = install(file, QUIET, BuildOptions(force=True))
+    assert two.build.id.startswith(f"{one.build.id}-") and one.python.exists()
+    assert prepare_environment(file, QUIET).build.id == two.build.id
+
+
+def test_another_python(root):
+    file = add_to_root(root, dependencies="")
+    built = install(file, QUIET, BuildOptions(python="3.12"))
+    version = subprocess.run(
+        [built.python, "--version"], capture_output=True, text=True, check=True
+    )
+    assert version.stdout.startswith("Python 3.12")
+    assert prepare_environment(file, QUIET) == built  # and it stays so
+
+
+@needs_root
+def test_wheels_by_hand_in_a_network_namespace(root, tmp_path):
+    wheels = tmp_path / "wheels"
+    command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "six==1.16.0"]
+    subprocess.run([*command, "-d", wheels], check=True, capture_output=True)
+    add_to_root(root, dependencies='"six"')
+    command = ["unshare", "-n", sys.executable, "-m", "rootstock", "install", "my", "--json"]
+    command += ["--root", root.path, "--offline", "--find-links", wheels]
+    variables = {**os.environ, "UV_CACHE_DIR": str(tmp_path / "empty cache")}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
+    assert done.returncode == 0, done.stderr
+    key = json.loads(done.stdout)["environments"]["my"]
+    python = root.path / "envs" / "my" / key / "bin" / "python"
+    found = [python, "-c", "import six; print(six.__version__)"]
+    assert subprocess.run(found, capture_output=True, text=True, check=True).stdout == "1.16.0\n"
+
+
+@pytest.mark.parametrize("after", [0.3, 1.0, 2.5])
+def test_ctrl_c_in_an_install_leaves_nothing_half_done(root, after, tmp_path):
+    import signal
+
+    file = add_to_root(root, dependencies='"six==1.16.0"')
+    old = prepare_environment(file, QUIET)
+    add_to_root(root, dependencies='"ase", "pandas", "scikit-learn"')
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rootstock", "install", "my", "--root", root.path],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "UV_CACHE_DIR": str(tmp_path / "empty cache")},
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    time.sleep(after)
+    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to all of the group
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode in (130, -signal.SIGINT), errors  # before Python's own start, -2
+    assert "Traceback" not in errors or process.returncode != 130
+    assert not list(file.writable.builds.glob(".*"))
+    assert current_build(file.writable.builds).id == old.build.id

@@ -1,0 +1,159 @@
+"""A second user of this machine, who can only read the root."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from rootstock.maintenance.initialise import initialise_root
+
+from rootstock import find_root
+from tests.support.command_line import as_json
+from tests.support.paths import PROBE, REPO
+from tests.support.users import needs_root
+
+pytestmark = pytest.mark.model
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """A shared root that another user can only read, with a copy of Rootstock that they can read."""
+    folder = Path(tempfile.mkdtemp(prefix="rootstock-test-"))
+    folder.chmod(0o755)
+    shutil.copytree(REPO / "src" / "rootstock", folder / "lib" / "rootstock")
+    root = initialise_root(find_root(folder / "root"))
+    shutil.copyfile(PROBE, (root.writable.environments / "probe_env.py"))
+    python = next(
+        (p for p in ("/usr/bin/python3.11", "/usr/bin/python3") if Path(p).exists()), None
+    )
+    arguments = ["install", "probe", "--root", root.path, "--models", "downloads"]
+    found = as_json(*arguments, *(["--python", python] if python else []))
+    assert found["fetched"] == ["probe-downloads"]
+    nobody = pwd.getpwnam("nobody")
+    home = folder / "home"
+    (home / ".cache" / "huggingface").mkdir(parents=True)
+    (home / ".cache" / "huggingface" / "token").write_text("secret")
+    for path in [home, *home.rglob("*")]:
+        os.chown(path, nobody.pw_uid, nobody.pw_gid)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def as_user(folder: Path, code: str):
+    """Run code as the user nobody, whose home is in `folder`."""
+    nobody = pwd.getpwnam("nobody")
+    script = (
+        "import sys, os, importlib, pkgutil\n"
+        f"sys.path[:0] = {[str(folder / 'lib'), *sys.path]!r}\n"
+        "import rootstock, ase.build, ase.calculators.calculator, uv, rich.console, numpy.linalg\n"
+        "import ase.calculators.emt, ase.spacegroup.spacegroup, encodings.idna\n"
+        f"assert rootstock.__file__.startswith({str(folder)!r}), rootstock.__file__\n"
+        "for found in pkgutil.walk_packages(rootstock.__path__, 'rootstock.'):\n"
+        "    if not any(w in found.name for w in ('catalogue', 'worker', 'lammps', '__main__')):\n"
+        "        importlib.import_module(found.name)\n"
+        f"os.environ['HOME'] = {str(folder / 'home')!r}\n"
+        "for name in list(os.environ):\n"
+        "    if name.startswith(('XDG_', 'UV_', 'ROOTSTOCK_')): del os.environ[name]\n"
+        f"os.setgroups([]); os.setgid({nobody.pw_gid}); os.setuid({nobody.pw_uid})\n"
+        f"root = {str(folder / 'root')!r}\n"
+        "from rootstock import *\nfrom ase.build import bulk\n" + code
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd="/"
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def look(folder: Path) -> dict:
+    return {
+        str(path): (path.lstat().st_mtime_ns, path.lstat().st_size)
+        for path in (folder / "root").rglob("*")
+    }
+
+
+@needs_root
+def test_another_user_runs_and_writes_nothing_into_the_shared_root(shared):
+    before = look(shared)
+    out = as_user(
+        shared,
+        "atoms = bulk('Cu')\n"
+        "with RootstockCalculator('probe-downloads', root=root, device='cpu') as calc:\n"
+        "    atoms.calc = calc\n"
+        "    atoms.get_potential_energy()\n"
+        "    print(calc.spec.offline, len(calc.provenance.weights))\n"
+        "with RootstockCalculator('probe-world', root=root, device='cpu') as calc:\n"
+        "    calc.calculate(atoms, ['energy'])\n"
+        "    print(open(calc.results['environ']['HF_TOKEN_PATH']).read())\n",
+    )
+    assert out == "True 1\nsecret\n"
+    assert look(shared) == before
+    (user_layer,) = (shared / "home" / ".local" / "share" / "rootstock-overlays").iterdir()
+    link = user_layer / "cache" / "probe" / "weights.bin"
+    assert (
+        link.is_symlink() and link.resolve() == shared / "root" / "cache" / "probe" / "weights.bin"
+    )
+    assert (user_layer / "cache" / "probe" / "weights.bin.lock").read_text() == "locked"
+    assert (shared / "home" / ".cache" / "rootstock" / "triton" / "written").exists()
+
+
+@needs_root
+def test_another_user_adds_their_own_over_it(shared):
+    before = look(shared)
+    out = as_user(
+        shared,
+        "from pathlib import Path\n"
+        "from rootstock.environments.discovery import available\n"
+        "from rootstock.maintenance.add_files import add_files\n"
+        "from rootstock.maintenance.doctor import doctor\n"
+        "from rootstock.maintenance.fetch import fetch\n"
+        "from rootstock.maintenance.status import status\n"
+        "place = find_root(root)\n"
+        "mine = Path.home() / 'mine_env.py'\n"
+        "mine.write_text((place.shared.environments / 'probe_env.py').read_text())\n"
+        "add_files(place, [mine])\n"
+        "origins = {e.name: e.origin for e in available(place)}\n"
+        "print(origins['mine'], origins['probe'], origins['chgnet'])\n"
+        "print({h.name: h.state for h in status(place)})\n"
+        "print([f.level for f in doctor(place) if f.topic == 'root'])\n"
+        "print(len(fetch('probe-world', root=root).files))\n",
+    ).splitlines()
+    assert out[0] == "user root catalogue"
+    assert "'probe': 'ready'" in out[1] and "'mine': 'not built'" in out[1]
+    assert "'probe-downloads': 'fetched'" in out[1]
+    assert out[2] == "['ok']"
+    assert out[3] == "0"
+    assert look(shared) == before
+
+
+@needs_root
+def test_the_maintainers_edit_does_not_make_users_build(shared):
+    source = shared / "root" / "environments" / "probe_env.py"
+    text = source.read_text()
+    source.write_text(text.replace('"ase>=3.22.1"', '"ase>=3.22.1", "six"'))
+    try:
+        out = as_user(
+            shared,
+            "with RootstockCalculator('probe-null', root=root, device='cpu') as calc:\n"
+            "    print(calc.get_potential_energy(bulk('Cu')))\n",
+        )
+    finally:
+        source.write_text(text)
+    assert out == "0.0\n"
+
+
+@needs_root
+def test_init_of_somebody_elses_root_is_refused(shared):
+    out = as_user(
+        shared,
+        "from rootstock.maintenance.initialise import initialise_root\n"
+        "try:\n    initialise_root(find_root(root))\n"
+        "except RootError as error:\n    print(error)\n",
+    )
+    assert "you may not write to it" in out
