@@ -1,53 +1,58 @@
-"""Environment file -> built environment: lock first, then aside, marker last, one rename."""
+"""Environment file -> built environment: lock first, build aside, record last, one rename."""
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 import hashlib
 import json
 import secrets
-import shutil
 import socket
 import sysconfig
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
-from .builds import BuiltEnvironment
-from .options import BuildOptions
-from ..errors import BuildError
-from ..support.progress import Progress, default_progress
-from ..settings.root import maintaining, writing
+from ..errors import BuildError, StartupError
+from ..settings.root import writing
 from ..support.files import copy_atomically
-from . import builds as g
-from .lockfile import Change, Lock, changes, make_lock, metadata_digest, read_lock, write_project
-from .discovery import read_by_name
-from .site_packages import check_requirements, lay_over
+from ..support.progress import default_progress
+from . import builds
+from .build_lock import build_lock
+from .builds import Build, BuildRecord, BuiltEnvironment
+from .discovery import find_environment
+from .lockfile import Change, Lock, changes, make_lock, read_lock, write_project
+from .options import DEFAULT_OPTIONS, BuildOptions
+from .site_packages import check_requirements, link_site_packages
 from .uv import UNCONSTRAINED, Uv, uv_flags
 
 if TYPE_CHECKING:
+    from ..support.progress import Progress
+    from .environment import Environment, EnvironmentPaths
     from .environment_file import EnvironmentFile
-    from ..settings.root import Root
 
-__all__ = ["find_built", "find_lock", "fits", "install", "is_ready", "prepare", "relock"]
+__all__ = [
+    "find_build",
+    "find_lock",
+    "install",
+    "interpreter_for",
+    "is_up_to_date",
+    "prepare_environment",
+    "relock",
+]
 
-_PLAIN = BuildOptions()
 
-
-def prepare(
-    file: EnvironmentFile, root: Optional[Root], progress: Optional[Progress] = None
+def prepare_environment(
+    environment: Environment, progress: Optional[Progress] = None
 ) -> BuiltEnvironment:
-    """Return the environment of a file, building it if it is not there or no longer fits.
+    """Return the build of an environment; build it if there is none or it is out of date.
 
     Parameters
     ----------
-    file : EnvironmentFile
-        One of the catalogue is copied into the root once it is built.
-    root : Root or None
-        Where to build. None: uv's own cache of script environments, as ``uv run --script`` does.
+    environment : Environment
+        A file of the catalogue is copied into the root once it is built. Without a root the
+        environment is uv's own for the script, as ``uv run --script`` has it.
     progress : Progress, optional
-        Where a build shows how it goes; by default what fits stderr.
+        Shows the progress of a build; by default what fits stderr.
 
     Raises
     ------
@@ -56,56 +61,49 @@ def prepare(
     RootError
         The root can't be written, or its disk is full.
     """
-    if root is None:
-        return _script_environment(file, progress or default_progress())
-    ready = find_built(file, root)
-    return ready if ready is not None else install(file, root, progress)
-
-
-def is_ready(file: EnvironmentFile, root: Root) -> bool:
-    """Tell if the environment is built and fits its file and lock; runs nothing."""
-    return find_built(file, root) is not None
+    if environment.root is None:
+        return _prepare_script(environment, progress or default_progress())
+    build = find_build(environment)
+    if build is not None:
+        return BuiltEnvironment(environment, build)
+    return install(environment, progress)
 
 
 def install(
-    file: EnvironmentFile,
-    root: Root,
+    environment: Environment,
     progress: Optional[Progress] = None,
-    options: BuildOptions = _PLAIN,
+    options: BuildOptions = DEFAULT_OPTIONS,
 ) -> BuiltEnvironment:
-    """Lock and build, unless that is done already. See :func:`prepare`.
+    """Lock and build, unless the current build is up to date.
 
     Parameters
     ----------
-    file, root, progress
-        See there.
+    environment, progress
+        As for :func:`prepare_environment`; the environment has a root.
     options : BuildOptions
-        How; ``upgrade`` and ``force`` build even where something is ready.
+        How; ``upgrade`` and ``force`` build even if the current build is up to date.
     """
     progress = progress or default_progress()
-    root.create()
-    folder = root.writable.generations(file)
+    paths = environment.writable
+    paths.layer.create()
+    plain = BuildOptions(offline=options.offline, find_links=options.find_links)
     started = time.monotonic()
-    progress.begin(f"building the environment of {file.name}")
-    summary = ""
-    try:
-        with maintaining(root), g.building(folder, progress):
-            anew = options != BuildOptions(offline=options.offline, find_links=options.find_links)
-            built = None if anew else find_built(file, root)  # perhaps another process built it
-            if built is None:
-                built = _build(file, root, Uv(progress), options)
-            built = dataclasses.replace(built, file=_adopt(file, root))
-        summary = f"the environment of {file.name} is ready ({time.monotonic() - started:.0f} s)"
-    finally:
-        progress.end(summary)
-    return built
+    title = f"building the environment of {environment.name}"
+    with progress.task(title) as task, build_lock(paths, progress):
+        # another process may have built it while this one waited for the lock
+        build = find_build(environment) if options == plain else None
+        if build is None:
+            build = _build(environment, Uv(progress, paths.layer.umask), options)
+        environment = _copy_into_root(environment)
+        seconds = time.monotonic() - started
+        task.summary = f"the environment of {environment.name} is ready ({seconds:.0f} s)"
+    return BuiltEnvironment(environment, build)
 
 
 def relock(
-    file: EnvironmentFile,
-    root: Root,
+    environment: Environment,
     progress: Optional[Progress] = None,
-    options: BuildOptions = _PLAIN,
+    options: BuildOptions = DEFAULT_OPTIONS,
 ) -> tuple[Lock, tuple[Change, ...]]:
     """Make or refresh the lock of an environment without building it.
 
@@ -114,154 +112,186 @@ def relock(
     Lock
         The new one.
     tuple of Change
-        What is different from the one before.
+        The differences from the one before.
     """
     progress = progress or default_progress()
-    root.create()
-    progress.begin(f"locking {file.name}")
-    try:
-        with maintaining(root), g.scratch(root.writable.generations(file)) as workshop:
-            before = find_lock(file, root)
-            lock = make_lock(file, root.writable.lock(file), workshop, Uv(progress), options)
-            _adopt(file, root)
-    finally:
-        progress.end("")
+    paths = environment.writable
+    paths.layer.create()
+    with (
+        progress.task(f"locking {environment.name}"),
+        builds.staging_directory(paths) as staging,
+    ):
+        before = find_lock(environment)
+        lock = make_lock(environment, staging, Uv(progress, paths.layer.umask), options)
+        _copy_into_root(environment)
     return lock, changes(before, lock)
 
 
-def _adopt(file: EnvironmentFile, root: Root) -> EnvironmentFile:
-    """Copy a file of the catalogue into the root, where it is the maintainer's from then on."""
-    if file.origin != "catalogue":
-        return file
-    target = root.writable.source(file.name)
-    if not target.exists():
-        with writing(target):
-            copy_atomically(file.path, target)
-    return read_by_name(file.name, root)
+def _copy_into_root(environment: Environment) -> Environment:
+    """Copy a file of the catalogue into the root, where it belongs to the maintainer."""
+    if environment.file.origin != "catalogue" or environment.root is None:
+        return environment
+    paths = environment.writable
+    if not paths.source.exists():
+        with writing(paths.source), paths.layer.writable_by_group():
+            copy_atomically(environment.file.path, paths.source)
+    return find_environment(environment.name, environment.root)
 
 
-def find_lock(file: EnvironmentFile, root: Root) -> Optional[Lock]:
-    """Return the lock that counts: the user's own, or the root's."""
-    locks = (read_lock(layer.lock(file)) for layer in root.layers)
+def find_lock(environment: Environment) -> Optional[Lock]:
+    """Return the lock that applies: the user layer's, or else the root's."""
+    locks = (read_lock(paths.lock) for paths in environment.layers)
     return next((lock for lock in locks if lock is not None), None)
 
 
-def find_built(file: EnvironmentFile, root: Root) -> Optional[BuiltEnvironment]:
-    """Return the environment that a calculator uses now, or None if one has to be built.
+def find_build(environment: Environment) -> Optional[Build]:
+    """Return the build that a calculator uses now, or None if one has to be made.
 
-    Reads a few small files and runs nothing: this is every start but the first. What was built has
-    to fit the file's metadata and the lock. Only in a root that the user can just read the current
-    environment counts as it is: the maintainer decides when an edited file is built.
+    Reads a few small files and runs nothing: this is every start but the first. A build has to fit
+    the file's requirements and the lock. Only in a root that the user can just read the current
+    build counts as it is: its maintainer decides when an edited file is built.
     """
-    for layer in root.layers:
-        found = g.current(layer.generations(file))
-        if found is None:
+    for paths in environment.layers:
+        build = builds.current_build(paths.builds)
+        if build is None:
             continue
-        folder, marker = found
-        theirs = root.user_layer is not None and layer.path == root.path and file.origin == "root"
-        if theirs or fits(file, layer, marker):
-            return BuiltEnvironment(file, g.interpreter(folder), marker.key)
+        if environment.is_maintained_elsewhere(paths) or is_up_to_date(
+            environment.file, paths, build.record
+        ):
+            return build
     return None
 
 
-def fits(file: EnvironmentFile, layer: Root, marker: g.Marker) -> bool:
-    """Tell if an environment was built from this metadata and the lock of this layer."""
-    lock = read_lock(layer.lock(file))
-    return lock is not None and (marker.metadata, marker.lock) == (
-        metadata_digest(file),
-        lock.digest,
+def is_up_to_date(file: EnvironmentFile, paths: EnvironmentPaths, record: BuildRecord) -> bool:
+    """Tell if a build was made from the file's requirements and the lock of this layer."""
+    lock = read_lock(paths.lock)
+    return (
+        lock is not None
+        and record.requirements == file.requirements_digest
+        and record.lock == lock.digest
     )
 
 
-def _build(file: EnvironmentFile, root: Root, uv: Uv, options: BuildOptions) -> BuiltEnvironment:
-    folder = root.writable.generations(file)
-    with g.scratch(folder) as workshop:
-        lock = _lock_to_build(file, root, workshop, uv, options)
-        key = _key(lock)
-        if g.read_marker(folder / key) is not None and options.force:
-            key = f"{key}-{secrets.token_hex(2)}"  # running workers keep the one that they use
-        if g.read_marker(folder / key) is not None:  # built before, for what the file says again
-            return BuiltEnvironment(file, g.interpreter(g.switch(folder, key)), key)
-        aside = workshop / "environment"
-        _fill(aside, lock, file, uv, options)
-        final = g.publish(aside, folder, _marker(key, lock, uv), (file.path, lock.path))
-    return BuiltEnvironment(file, g.interpreter(final), key)
+def interpreter_for(environment: Environment, build_id: str) -> Path:
+    """Return the interpreter of a pinned build.
+
+    Raises
+    ------
+    StartupError
+        The root no longer has that build.
+    """
+    if environment.root is None:
+        return _script_interpreter(environment.file, Uv(default_progress()))
+    build = builds.find_by_id(environment, build_id)
+    if build is not None:
+        return build.python
+    current = find_build(environment)
+    has = f"has build {current.id}" if current is not None else "has no build"
+    msg = (
+        f"build {build_id} of the environment {environment.name!r}, which this run uses, is gone: "
+        f"{environment.root.path} {has}. Make a new calculator to use what is there, or restore "
+        f"the build (rootstock history {environment.name})"
+    )
+    raise StartupError(msg)
+
+
+def _build(environment: Environment, uv: Uv, options: BuildOptions) -> Build:
+    paths = environment.writable
+    with builds.staging_directory(paths) as staging:
+        lock = _lock_to_build(environment, staging, uv, options)
+        build_id = _build_id(lock)
+        existing = builds.read_build(paths.builds / build_id)
+        if existing is not None and not options.force:  # the file says again what it said before
+            return builds.switch(paths, build_id)
+        if existing is not None:
+            build_id = f"{build_id}-{secrets.token_hex(2)}"  # running workers keep theirs
+        folder = staging / "environment"
+        _fill(folder, lock, environment.file, uv, options)
+        record = _record(build_id, lock, uv)
+        return builds.publish(folder, paths, record, (environment.file.path, lock.path))
 
 
 def _lock_to_build(
-    file: EnvironmentFile, root: Root, workshop: Path, uv: Uv, options: BuildOptions
+    environment: Environment, staging: Path, uv: Uv, options: BuildOptions
 ) -> Lock:
-    """Return the lock to follow: the one that is there, as long as nobody asks for another."""
-    own = root.writable.lock(file)
-    lock = find_lock(file, root)
+    """Return the existing lock, or make one where it does not fit or `options` ask for another."""
+    lock = find_lock(environment)
     chosen = (options.python, options.torch_backend, options.system_site_packages)
     anew = options.upgrade or chosen != (None, None, None)
-    if lock is None or lock.metadata != metadata_digest(file) or anew:
-        return make_lock(file, own, workshop, uv, options)
-    write_project(file, workshop)
-    if lock.path != own:  # the shared root's: the same pins
-        with writing(own):
-            own.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(lock.path, own)
-        lock = read_lock(own) or lock
+    if lock is None or lock.requirements != environment.file.requirements_digest or anew:
+        return make_lock(environment, staging, uv, options)
+    write_project(environment.file, staging)
+    target = environment.writable.lock
+    if lock.path != target:  # the shared root's: the same pins
+        with writing(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            copy_atomically(lock.path, target)
+        lock = read_lock(target) or lock
     return lock
 
 
-def _fill(aside: Path, lock: Lock, file: EnvironmentFile, uv: Uv, options: BuildOptions) -> None:
-    """Make a virtual environment and install what the lock says."""
-    what = f"building the environment of {file.path}"
-    workshop = aside.parent
-    uv.run(["venv", "--relocatable", "--python", lock.python, aside], what, directory=workshop)
-    python = g.interpreter(aside)
+def _fill(
+    folder: Path, lock: Lock, file: EnvironmentFile, uv: Uv, options: BuildOptions
+) -> None:
+    """Make a virtual environment and install the lock's packages."""
+    purpose = f"building the environment of {file.path}"
+    staging = folder.parent
+    uv.run(["venv", "--relocatable", "--python", lock.python, folder], purpose, directory=staging)
+    python = builds.interpreter(folder)
     if lock.site is not None:
-        lay_over(aside, Path(lock.python))
+        link_site_packages(folder, Path(lock.python))
     command = ["pip", "sync", "--python", str(python), "--compile-bytecode"]
-    command += ["--preview-features", "pylock"]  # spares the warning that it is new
+    command += ["--preview-features", "pylock"]  # avoids the warning that it is new
     command += uv_flags(options)
-    uv.run([*command, lock.path], what, directory=workshop, variables=UNCONSTRAINED)
+    uv.run([*command, lock.path], purpose, directory=staging, variables=UNCONSTRAINED)
     if lock.site is not None:
-        own = set(check_requirements(python)) - set(check_requirements(Path(lock.python)))
-        if own:
+        unmet = set(check_requirements(python)) - set(check_requirements(Path(lock.python)))
+        if unmet:
             msg = (
-                f"over {lock.python} the environment of {file.path} would not work: "
-                f"{'; '.join(sorted(own))}. Leave those packages to the environment with "
+                f"with the packages of {lock.python} the environment of {file.path} would not "
+                f"work: {'; '.join(sorted(unmet))}. Leave those packages to the environment with "
                 "site-packages = [...] in [tool.rootstock]"
             )
             raise BuildError(msg)
 
 
-def _key(lock: Lock) -> str:
-    """Hash what goes into an environment, as canonical JSON."""
-    text = json.dumps({"layout": 1, "metadata": lock.metadata, "lock": lock.digest}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def _build_id(lock: Lock) -> str:
+    """Hash the inputs of a build, as canonical JSON."""
+    inputs = {"layout": 1, "metadata": lock.requirements, "lock": lock.digest}
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _marker(key: str, lock: Lock, uv: Uv) -> g.Marker:
-    return g.Marker(
-        key=key,
-        metadata=lock.metadata,
+def _record(build_id: str, lock: Lock, uv: Uv) -> BuildRecord:
+    return BuildRecord(
+        id=build_id,
+        requirements=lock.requirements,
         lock=lock.digest,
         python=lock.python,
         uv=uv.version(),
         host=socket.gethostname(),
-        user=g.user_name(),
+        user=builds.user_name(),
         built=dt.datetime.now(dt.timezone.utc).isoformat(timespec="microseconds"),
         platform=sysconfig.get_platform(),
     )
 
 
-def _script_environment(file: EnvironmentFile, progress: Progress) -> BuiltEnvironment:
-    """Return the environment that ``uv run --script FILE`` itself would use."""
-    progress.begin(f"preparing uv's environment of {file.path}")
-    try:
+def _prepare_script(environment: Environment, progress: Progress) -> BuiltEnvironment:
+    """Have uv sync the environment that ``uv run --script FILE`` uses."""
+    file = environment.file
+    with progress.task(f"preparing uv's environment of {file.path}"):
         uv = Uv(progress)
-        what = f"preparing the environment of {file.path}"
-        uv.run(["sync", "--script", file.path, "--quiet"], what, directory=file.path.parent)
-        found = uv.run(["python", "find", "--script", file.path], what, directory=file.path.parent)
-    finally:
-        progress.end()
-    python = Path(found.strip())
+        purpose = f"preparing the environment of {file.path}"
+        command = ["sync", "--script", file.path, "--quiet"]
+        uv.run(command, purpose, directory=file.path.parent)
+        folder = _script_interpreter(file, uv).parent.parent
+    return BuiltEnvironment(environment, Build(folder, BuildRecord(folder.name)))
+
+
+def _script_interpreter(file: EnvironmentFile, uv: Uv) -> Path:
+    purpose = f"looking for the interpreter of {file.path}"
+    output = uv.run(["python", "find", "--script", file.path], purpose, directory=file.path.parent)
+    python = Path(output.strip())
     if not python.is_file():
-        msg = f"uv names {python} as the interpreter of {file.path}, but it is not there"
+        msg = f"uv names {python} as the interpreter of {file.path}, but there is no such file"
         raise BuildError(msg)
-    return BuiltEnvironment(file, python, python.parent.parent.name)
+    return python

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..support.progress import Progress
+    from .environment import EnvironmentPaths
 
 __all__ = ["build_lock", "leftovers"]
 
@@ -37,11 +38,13 @@ _OLD = 86_400.0
 
 
 @contextlib.contextmanager
-def build_lock(builds: Path, progress: Progress) -> Iterator[None]:
-    """Hold the lock on building in this folder; wait for another holder."""
-    with writing(builds):
+def build_lock(paths: EnvironmentPaths, progress: Progress) -> Iterator[None]:
+    """Hold the lock on building an environment in a layer; wait for another holder."""
+    builds = paths.builds
+    with writing(builds), paths.layer.writable_by_group():
         builds.mkdir(parents=True, exist_ok=True)
         lock = builds / _LOCK
+    with writing(builds):
         name = _acquire(lock, progress)
     stop = threading.Event()
     heartbeat = threading.Thread(target=_keep_touching, args=(lock, stop), daemon=True)

@@ -33,6 +33,7 @@ __all__ = [
     "interpreter",
     "publish",
     "read_build",
+    "read_staged_record",
     "staging_directory",
     "staging_leftovers",
     "switch",
@@ -256,10 +257,10 @@ def read_staged_record(staging: Path) -> BuildRecord:
 
 
 @contextlib.contextmanager
-def staging_directory(builds: Path) -> Iterator[Path]:
+def staging_directory(paths: EnvironmentPaths) -> Iterator[Path]:
     """Make a folder to build in, beside its final place; removed at the end if still there."""
-    folder = builds / f"{_STAGING}{secrets.token_hex(6)}"
-    with writing(builds):
+    folder = paths.builds / f"{_STAGING}{secrets.token_hex(6)}"
+    with writing(paths.builds), paths.layer.writable_by_group():
         folder.mkdir(parents=True)
     try:
         yield folder

@@ -45,9 +45,9 @@ _GRACE = 3.0
 UNCONSTRAINED: Mapping[str, None] = MappingProxyType(
     dict.fromkeys(("UV_CONSTRAINT", "UV_OVERRIDE", "UV_BUILD_CONSTRAINT", "UV_TORCH_BACKEND"))
 )
-#: In the warning about a ``[tool.uv]`` that makes no sense.
+#: In the warning about an invalid ``[tool.uv]``.
 _UNPARSED = "during settings discovery"
-#: Lines that help nobody: what to activate, packages that the lock lists, errors that we raise.
+#: Lines without use: activation hints, packages that the lock lists, errors that are raised.
 _CHATTER = ("Activate with", " + ", " - ", " ~ ", "error:", "  cause:", "hint:")
 
 
@@ -70,17 +70,20 @@ class Uv:
     Parameters
     ----------
     progress : Progress
-        Where uv's lines are shown.
+        Shows uv's lines.
+    umask : int
+        The umask that uv writes with; -1 keeps the caller's.
     """
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, umask: int = -1) -> None:
         self._progress = progress
+        self._umask = umask
         self._binary = _find()
 
     def run(
         self,
         arguments: Sequence[str | Path],
-        what: str,
+        purpose: str,
         *,
         directory: Optional[Path] = None,
         variables: Mapping[str, Optional[str]] = MappingProxyType({}),
@@ -92,8 +95,8 @@ class Uv:
         ----------
         arguments : sequence
             Of uv.
-        what : str
-            What this does, for the error: "resolving the dependencies of ...".
+        purpose : str
+            For the error message: "resolving the dependencies of ...".
         directory : Path, optional
             Working directory; its ``pyproject.toml`` holds the settings.
         variables : mapping
@@ -118,22 +121,23 @@ class Uv:
                 errors="replace",
                 cwd=directory,
                 env=environ,
+                umask=self._umask,
             )
         except OSError as error:
-            msg = f"uv could not be started while {what}: {error}. Reinstall it: pip install uv"
+            msg = f"uv could not be started while {purpose}: {error}. Reinstall it: pip install uv"
             raise BuildError(msg) from error
         with child:
             status, output, errors = _followed(child, Progress() if quiet else self._progress)
         if status is None:
             msg = (
-                f"nobody can tell if uv failed while {what}: this process ignores SIGCHLD. Run "
-                "'rootstock install' in a shell of its own"
+                f"uv's exit status while {purpose} is unknown, because this process ignores SIGCHLD. "
+                "Run 'rootstock install' in a separate shell"
             )
             raise BuildError(msg)
         # uv only warns of settings that it can't parse, and then goes on without any of them
         if status != 0 or _UNPARSED in errors:
             words = errors.strip() or output.strip()
-            msg = f"uv failed while {what}. Its own words:\n{words}"
+            msg = f"uv failed while {purpose}. Its own words:\n{words}"
             raise BuildError(msg, words)
         return output
 
@@ -150,14 +154,14 @@ class Uv:
         newest: dict[str, Interpreter] = {}
         for entry in json.loads(output):
             try:
-                found = Interpreter(Version(entry["version"]), entry["path"])
+                candidate = Interpreter(Version(entry["version"]), entry["path"])
             except InvalidVersion:
                 continue
             plain = entry["implementation"] == "cpython" and entry["variant"] == "default"
-            if plain and not found.version.is_prerelease:
-                best = newest.get(found.minor)
-                if best is None or best.version < found.version:
-                    newest[found.minor] = found
+            if plain and not candidate.version.is_prerelease:
+                best = newest.get(candidate.minor)
+                if best is None or best.version < candidate.version:
+                    newest[candidate.minor] = candidate
         return sorted(newest.values(), key=lambda i: i.version, reverse=True)
 
     def ask_index(self) -> None:

@@ -1,7 +1,7 @@
-"""What loading a model takes from disk: recorded once, checked ever after.
+"""The files that a model loads: recorded when it is fetched, checked at every later start.
 
 A record names each file with its size and SHA-256, relative to the root. With a record the worker
-runs offline. In a root that the user can only read, the recorded files appear in the user's overlay
+runs offline. For a root that the user can only read, the recorded files appear in the user layer
 as links, one by one, in folders of the user's own: libraries that want to lock or write beside
 their weights can do so there.
 """
@@ -17,30 +17,33 @@ import os
 import socket
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Optional
 from urllib.parse import quote
 
 from ..errors import WeightsError
-from ..settings.root import maintaining, writing
+from ..settings.root import writing
+from ..support.files import write_atomically
 from .builds import user_name
+from .model_strings import model_string
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
-    from ..settings.root import Root
+    from ..settings.root import Layer, Root
 
 __all__ = [
     "Snapshot",
     "WeightsFile",
     "WeightsRecord",
     "check",
-    "digest",
     "expose_weights",
+    "file_digest",
     "find_record",
     "forget",
+    "make_record",
     "records",
     "require_weights",
-    "weights_provenance",
+    "weights_digests",
     "write_record",
 ]
 
@@ -70,23 +73,23 @@ class WeightsFile:
 
 @dataclass(frozen=True)
 class WeightsRecord:
-    """What loading a model took.
+    """The files that a model loaded when it was fetched.
 
     Attributes
     ----------
     environment, argument : str
-        Which model.
-    key : str
-        Of the environment that loaded it.
+        The model.
+    build : str
+        Id of the build that loaded it.
     files : tuple of WeightsFile
-        None of them if the weights ship with a package.
+        Empty if the weights ship with a package.
     host, user, fetched : str
-        Where, by whom and when (ISO 8601, UTC).
+        Where, by whom and when it was fetched (ISO 8601, UTC).
     """
 
     environment: str
     argument: str
-    key: str
+    build: str
     files: tuple[WeightsFile, ...]
     host: str
     user: str
@@ -95,14 +98,14 @@ class WeightsRecord:
     @property
     def model(self) -> str:
         """The model string."""
-        return f"{self.environment}-{self.argument}" if self.argument else self.environment
+        return model_string(self.environment, self.argument)
 
 
-def _folder(layer: Root, environment: str) -> Path:
+def _folder(layer: Layer, environment: str) -> Path:
     return layer.records / "weights" / environment
 
 
-def _path(layer: Root, environment: str, argument: str) -> Path:
+def _path(layer: Layer, environment: str, argument: str) -> Path:
     name = quote(argument, safe="") or "default"
     if len(name) > 200:  # noqa: PLR2004  the longest file names have 255 bytes
         name = hashlib.sha256(name.encode()).hexdigest()
@@ -113,14 +116,14 @@ def _read(path: Path) -> Optional[WeightsRecord]:
     try:
         data = json.loads(path.read_bytes())
         files = tuple(WeightsFile(**entry) for entry in data.pop("files"))
-        return WeightsRecord(files=files, **data)
+        return WeightsRecord(files=files, build=data.pop("key"), **data)
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
 def find_record(
     root: Root, environment: str, argument: str
-) -> Optional[tuple[Root, WeightsRecord]]:
+) -> Optional[tuple[Layer, WeightsRecord]]:
     """Return the record of a model and the layer that holds its files."""
     for layer in root.layers:
         record = _read(_path(layer, environment, argument))
@@ -129,15 +132,15 @@ def find_record(
     return None
 
 
-def records(root: Root) -> list[tuple[Root, WeightsRecord]]:
+def records(root: Root) -> list[tuple[Layer, WeightsRecord]]:
     """Return all records, each with its layer."""
-    found = []
+    entries = []
     for layer in root.layers:
         for path in sorted((layer.records / "weights").glob("*/*.json")):
             record = _read(path)
             if record is not None:
-                found.append((layer, record))
-    return found
+                entries.append((layer, record))
+    return entries
 
 
 def forget(root: Root, environment: str) -> None:
@@ -147,7 +150,7 @@ def forget(root: Root, environment: str) -> None:
             path.unlink()
 
 
-def check(layer: Root, record: WeightsRecord, *, deep: bool = False) -> list[str]:
+def check(layer: Layer, record: WeightsRecord, *, deep: bool = False) -> list[str]:
     """Return what is wrong with the recorded files, a sentence each.
 
     Parameters
@@ -168,9 +171,9 @@ def check(layer: Root, record: WeightsRecord, *, deep: bool = False) -> list[str
             problems.append(f"{path} is missing ({error.strerror})")
             continue
         if size != file.size:
-            problems.append(f"{path} has {size} bytes, {file.size} were fetched")
-        elif deep and digest(path) != file.sha256:
-            problems.append(f"{path} has another content than was fetched")
+            problems.append(f"{path} has {size} bytes instead of the recorded {file.size}")
+        elif deep and file_digest(path) != file.sha256:
+            problems.append(f"{path} does not match the recorded SHA-256")
     return problems
 
 
@@ -180,18 +183,18 @@ def require_weights(root: Root, environment: str, argument: str) -> bool:
     Raises
     ------
     WeightsError
-        They were, and are no longer what they were.
+        They were, and are now missing or changed.
     """
-    found = find_record(root, environment, argument)
-    if found is None:
+    entry = find_record(root, environment, argument)
+    if entry is None:
         return False
-    layer, record = found
+    layer, record = entry
     problems = check(layer, record)
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         msg = (
-            f"the weights of {record.model!r}, fetched {record.fetched} by {record.user}, are not "
-            f"what they were: {problems[0]}{more}. Fetch them again where there is a network: "
+            f"the weights of {record.model!r}, fetched {record.fetched} by {record.user}, are missing "
+            f"or changed: {problems[0]}{more}. Fetch them again where there is a network: "
             f"rootstock fetch {record.model} --root {layer.path}"
         )
         raise WeightsError(msg)
@@ -199,26 +202,26 @@ def require_weights(root: Root, environment: str, argument: str) -> bool:
 
 
 class Snapshot:
-    """The caches of a layer at one moment; what loading a model added is told from it."""
+    """The files in a layer's caches at one moment, to find what loading a model added."""
 
-    def __init__(self, layer: Root) -> None:
+    def __init__(self, layer: Layer) -> None:
         self._layer = layer
-        self._before = self._look()
+        self._before = self._files()
 
-    def _look(self) -> dict[Path, tuple[int, int]]:
-        found = {}
+    def _files(self) -> dict[Path, tuple[int, int]]:
+        files = {}
         for top in (self._layer.cache, self._layer.home):
             for folder, _, names in os.walk(top):
                 for name in names:
                     path = Path(folder, name)
                     with contextlib.suppress(OSError):  # a link that leads nowhere
                         status = path.stat()
-                        found[path] = (status.st_size, status.st_mtime_ns)
-        return found
+                        files[path] = (status.st_size, status.st_mtime_ns)
+        return files
 
     def taken(self, opened: Iterable[str]) -> tuple[WeightsFile, ...]:
         """Return what appeared, changed or was opened since."""
-        now = self._look()
+        now = self._files()
         paths = {path for path, status in now.items() if self._before.get(path) != status}
         paths |= {Path(name) for name in opened} & set(now)
         kept = sorted(
@@ -229,64 +232,69 @@ class Snapshot:
             and ".locks" not in path.parts
         )
         return tuple(
-            WeightsFile(str(path.relative_to(self._layer.path)), now[path][0], digest(path))
+            WeightsFile(str(path.relative_to(self._layer.path)), now[path][0], file_digest(path))
             for path in kept
         )
 
 
-def write_record(
-    root: Root, environment: str, argument: str, key: str, files: tuple[WeightsFile, ...]
-) -> WeightsRecord:
-    """Write the record of a model into the layer that is written to; return it."""
-    user = user_name()
-    now = dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds")
-    record = WeightsRecord(environment, argument, key, files, socket.gethostname(), user, now)
-    path = _path(root.writable, environment, argument)
-    with maintaining(root), writing(path):
+def write_record(root: Root, record: WeightsRecord) -> None:
+    """Write a record into the writable layer."""
+    layer = root.writable
+    path = _path(layer, record.environment, record.argument)
+    data = asdict(record)
+    data["key"] = data.pop("build")  # the field's name on disk
+    with writing(path), layer.writable_by_group():
         path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_name(f".{path.name}.{os.getpid()}")
-        new.write_text(json.dumps(asdict(record), indent=2) + "\n")
-        new.replace(path)
-    return record
+        write_atomically(path, json.dumps(data, indent=2) + "\n")
+
+
+def make_record(
+    environment: str, argument: str, build: str, files: tuple[WeightsFile, ...]
+) -> WeightsRecord:
+    """Return the record of a model that was fetched just now, by this user, on this machine."""
+    now = dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds")
+    host, user = socket.gethostname(), user_name()
+    return WeightsRecord(environment, argument, build, files, host, user, now)
 
 
 def expose_weights(root: Root, environment: str, argument: str) -> None:
-    """Make recorded files of a read-only root appear in the overlay; just look if they do."""
-    found = None if root.user_layer is None else find_record(root, environment, argument)
-    if found is None or found[0].path != root.path:
+    """Make recorded files of a read-only root appear in the user layer, unless they do already."""
+    entry = find_record(root, environment, argument) if root.is_read_only else None
+    if entry is None or entry[0] != root.shared:
         return
-    shared, record = found
-    with writing(root.writable.path):
+    shared, record = entry
+    user = root.writable
+    with writing(user.path):
         for file in record.files:
-            link, target = root.writable.path / file.path, shared.path / file.path
+            link, target = user.path / file.path, shared.path / file.path
             if not link.exists():
                 link.parent.mkdir(parents=True, exist_ok=True)
                 with contextlib.suppress(FileNotFoundError):
-                    link.unlink()  # it led nowhere
+                    link.unlink()  # a dangling link
                 with contextlib.suppress(FileExistsError):  # another start was quicker
                     link.symlink_to(target)
 
 
-def digest(path: Path) -> str:
-    """Return the SHA-256 of a file; computed once as long as the file stays what it is."""
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file; cached as long as size and modification time stay."""
     status = path.stat()
     return _digest(str(path), status.st_size, status.st_mtime_ns)
 
 
 @functools.lru_cache(maxsize=256)
 def _digest(path: str, size: int, modified: int) -> str:
-    del size, modified  # they only tell one content from another
-    found = hashlib.sha256()
+    del size, modified  # part of the cache's key
+    digest = hashlib.sha256()
     with Path(path).open("rb") as stream:
         while chunk := stream.read(_CHUNK):
-            found.update(chunk)
-    return found.hexdigest()
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
-def weights_provenance(root: Optional[Root], environment: str, argument: str) -> Mapping[str, Any]:
-    """Return the digests of a model's weights by path: recorded ones, or a user's own file."""
-    own = Path(argument)
-    if argument and own.is_absolute() and own.is_file():
-        return {argument: digest(own)}
-    found = None if root is None else find_record(root, environment, argument)
-    return {} if found is None else {file.path: file.sha256 for file in found[1].files}
+def weights_digests(root: Optional[Root], environment: str, argument: str) -> dict[str, str]:
+    """Return the SHA-256 of a model's weights by path: recorded files, or a user's own file."""
+    path = Path(argument)
+    if argument and path.is_absolute() and path.is_file():
+        return {argument: file_digest(path)}
+    entry = None if root is None else find_record(root, environment, argument)
+    return {} if entry is None else {file.path: file.sha256 for file in entry[1].files}

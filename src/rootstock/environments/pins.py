@@ -1,0 +1,114 @@
+"""Which builds running processes use, so that ``rootstock gc`` spares them.
+
+A pin is a small file ``records/pins/*.json`` in the layer that holds the build. It counts while its
+process lives on this machine, or, from another machine, for 30 days. Where the layer can't be
+written there is no pin: a root's maintainer keeps replaced builds for 30 days anyway.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import socket
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Optional
+
+from ..support.files import write_atomically
+from .builds import read_build
+
+if TYPE_CHECKING:
+    from ..settings.root import Layer
+    from .environment import Environment
+
+__all__ = ["Pin", "pin", "pinned_builds", "stale_pins"]
+
+#: Seconds for which a pin of another machine counts.
+_FOREIGN_LIFETIME = 30 * 86_400.0
+
+
+class Pin:
+    """One process's use of a build.
+
+    Parameters
+    ----------
+    path : Path or None
+        The pin's file; None where none could be written.
+    """
+
+    def __init__(self, path: Optional[Path]) -> None:
+        self._path = path
+
+    def release(self) -> None:
+        """Remove the pin; more than once does nothing."""
+        path, self._path = self._path, None
+        if path is not None:
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+    def detach(self) -> None:
+        """In a forked process: leave the parent's pin alone."""
+        self._path = None
+
+
+def pin(environment: Environment, build_id: str) -> Pin:
+    """Pin a build for this process, where its layer can be written."""
+    for paths in environment.layers:
+        build = read_build(paths.builds / build_id)
+        if build is None:
+            continue
+        folder = _folder(paths.layer)
+        content = {"host": socket.gethostname(), "pid": os.getpid(), "build": str(build.folder)}
+        path = folder / f"{build_id}-{os.getpid()}-{secrets.token_hex(4)}.json"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, json.dumps(content) + "\n")
+        except OSError:  # a shared root, or a full disk: nothing depends on the pin
+            return Pin(None)
+        return Pin(path)
+    return Pin(None)
+
+
+def pinned_builds(layer: Layer) -> set[Path]:
+    """Return the folders of builds in a layer that running processes use."""
+    pins = ((path, _read(path)) for path in _paths(layer))
+    return {Path(entry["build"]) for path, entry in pins if entry and _is_live(path, entry)}
+
+
+def stale_pins(layer: Layer) -> list[Path]:
+    """Return pins whose process is gone."""
+    return [
+        path for path in _paths(layer) if (entry := _read(path)) and not _is_live(path, entry)
+    ]
+
+
+def _folder(layer: Layer) -> Path:
+    return layer.records / "pins"
+
+
+def _paths(layer: Layer) -> list[Path]:
+    return sorted(_folder(layer).glob("*.json"))
+
+
+def _read(path: Path) -> Optional[dict[str, str]]:
+    try:
+        entry = json.loads(path.read_bytes())
+        return {"host": str(entry["host"]), "pid": str(entry["pid"]), "build": str(entry["build"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _is_live(path: Path, entry: dict[str, str]) -> bool:
+    if entry["host"] != socket.gethostname():
+        with contextlib.suppress(OSError):
+            return time.time() - path.stat().st_mtime < _FOREIGN_LIFETIME
+        return False
+    try:
+        os.kill(int(entry["pid"]), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except OSError:  # another user's process
+        return True
+    return True
