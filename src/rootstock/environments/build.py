@@ -211,9 +211,7 @@ def _build(environment: Environment, uv: Uv, options: BuildOptions) -> Build:
         return builds.publish(folder, paths, record, (environment.file.path, lock.path))
 
 
-def _lock_to_build(
-    environment: Environment, staging: Path, uv: Uv, options: BuildOptions
-) -> Lock:
+def _lock_to_build(environment: Environment, staging: Path, uv: Uv, options: BuildOptions) -> Lock:
     """Return the existing lock, or make one where it does not fit or `options` ask for another."""
     lock = find_lock(environment)
     chosen = (options.python, options.torch_backend, options.system_site_packages)
@@ -230,9 +228,7 @@ def _lock_to_build(
     return lock
 
 
-def _fill(
-    folder: Path, lock: Lock, file: EnvironmentFile, uv: Uv, options: BuildOptions
-) -> None:
+def _fill(folder: Path, lock: Lock, file: EnvironmentFile, uv: Uv, options: BuildOptions) -> None:
     """Make a virtual environment and install the lock's packages."""
     purpose = f"building the environment of {file.path}"
     staging = folder.parent

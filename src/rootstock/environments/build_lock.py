@@ -115,7 +115,9 @@ class _Patience:
         except FileNotFoundError:
             return False
         if self._last is None:
-            self._progress.line(f"waiting for another process that builds this environment: {holder}")
+            self._progress.line(
+                f"waiting for another process that builds this environment: {holder}"
+            )
         if sign_of_life != self._last:
             self._last, self._since = sign_of_life, time.monotonic()
         return time.monotonic() - self._since > _DEAD

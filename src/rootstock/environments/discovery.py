@@ -124,9 +124,7 @@ def environment_from_file(path: Path, root: Optional[Root] = None) -> Environmen
     return Environment.of(read_environment_file(path, name, "file"), root)
 
 
-def unknown_name(
-    model: str, known: Mapping[str, tuple[Path, str]], root: Root
-) -> UnknownNameError:
+def unknown_name(model: str, known: Mapping[str, tuple[Path, str]], root: Root) -> UnknownNameError:
     """Return the error for a model string that begins with no environment's name."""
     similar = similar_names(model, known) or similar_names(model.partition("-")[0], known)
     msg = (

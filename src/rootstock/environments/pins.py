@@ -41,6 +41,11 @@ class Pin:
     def __init__(self, path: Optional[Path]) -> None:
         self._path = path
 
+    @property
+    def is_held(self) -> bool:
+        """Whether there is a pin on disk."""
+        return self._path is not None
+
     def release(self) -> None:
         """Remove the pin; more than once does nothing."""
         path, self._path = self._path, None
@@ -79,9 +84,7 @@ def pinned_builds(layer: Layer) -> set[Path]:
 
 def stale_pins(layer: Layer) -> list[Path]:
     """Return pins whose process is gone."""
-    return [
-        path for path in _paths(layer) if (entry := _read(path)) and not _is_live(path, entry)
-    ]
+    return [path for path in _paths(layer) if (entry := _read(path)) and not _is_live(path, entry)]
 
 
 def _folder(layer: Layer) -> Path:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Optional
 
 from packaging.version import InvalidVersion, Version
 
-from ..support.processes import ChildProcess
 from ..errors import BuildError
+from ..support.processes import ChildProcess
 from ..support.progress import Progress
 
 if TYPE_CHECKING:

@@ -1,119 +1,164 @@
-"""The calculator's arguments -> a checked recipe."""
+"""The calculator's arguments: listed once, checked, and turned into a :class:`WorkerSpec`."""
 
 from __future__ import annotations
 
 import inspect
+import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Optional, Union
+from typing import TYPE_CHECKING, Any, NoReturn, Optional, TypedDict, Union
 
 import numpy as np
 
-from .. import environments
-from ..errors import ConfigurationError, UnknownNameError
+from ..environments.discovery import environment_from_file
+from ..environments.environment_file import check_settings
+from ..environments.model_strings import absolute_path, resolve
+from ..environments.permissions import warn_if_world_writable
+from ..environments.weights import require_weights
+from ..errors import ConfigurationError, UnknownArgumentError
+from ..protocol.values import UntransferableError, dumps, encode
+from ..settings.root import Root, find_root
+from ..support.suggestions import did_you_mean, similar_names
 from .spec import WorkerSpec
-from ..support.suggestions import similar_names, did_you_mean
-from ..protocol.values import UntransferableError, encode
-from ..settings.root import find_root
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping
 
-    from ..support.progress import Progress
+    from typing_extensions import Unpack
 
-__all__ = ["make_recipe", "refuse_keywords"]
+    from ..environments.environment import Environment
+
+__all__ = [
+    "DEFAULTS",
+    "CalculatorArguments",
+    "make_spec",
+    "refuse_arguments",
+    "signature",
+]
 
 _DEVICE = re.compile(r"(auto|cpu|cuda|hip|xpu|mps|tpu)(:\d+)?")
 
 
-def make_spec(  # noqa: PLR0913  one for each argument of the calculator
-    model: Optional[str],
-    *,
-    root: Optional[Union[str, os.PathLike[str]]],
-    cluster: Optional[str],
-    environment: Optional[Union[str, os.PathLike[str]]],
-    device: str,
-    setup_kwargs: Optional[Mapping[str, Any]],
-    threads: Optional[int],
-    timeout: Optional[float],
-    startup_timeout: Optional[float],
-    progress: Optional[Progress],
-    check_weights: bool = True,
+class CalculatorArguments(TypedDict, total=False):
+    """Keyword arguments of :class:`rootstock.RootstockCalculator`, which documents them."""
+
+    checkpoint: Optional[str]
+    root: Optional[Union[str, os.PathLike[str], Root]]
+    cluster: Optional[str]
+    environment: Optional[Union[str, os.PathLike[str]]]
+    device: str
+    setup_kwargs: Optional[Mapping[str, Any]]
+    threads: Optional[int]
+    timeout: Optional[float]
+    startup_timeout: Optional[float]
+
+
+#: Defaults that are not None. Importing a model from a busy parallel file system can take minutes.
+DEFAULTS: dict[str, Any] = {"device": "auto", "startup_timeout": 1800.0}
+
+
+def signature() -> inspect.Signature:
+    """Return the calculator's signature, for ``help()`` and completion."""
+    names = CalculatorArguments.__annotations__
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Signature(
+        [
+            inspect.Parameter("model", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None),
+            *(inspect.Parameter(name, keyword, default=DEFAULTS.get(name)) for name in names),
+            inspect.Parameter("progress", keyword, default=None),
+        ]
+    )
+
+
+def make_spec(
+    model: Optional[str], *, check_weights: bool = True, **arguments: Unpack[CalculatorArguments]
 ) -> WorkerSpec:
     """Check everything that can be checked without starting anything.
 
-    Parameters are those of :class:`rootstock.RootstockCalculator`, and `check_weights`: whether
-    weights that were fetched have to be what they were.
+    Parameters
+    ----------
+    model : str or None
+        Model string.
+    check_weights : bool
+        Whether recorded weights have to be present and unchanged.
+    **arguments
+        Those of :class:`rootstock.RootstockCalculator`.
 
     Raises
     ------
     ConfigurationError, UnknownNameError, EnvironmentFileError, WeightsError
-        See there.
+        As documented there.
     """
-    if environment is not None:
-        folder = None if root is None and cluster is None else find_root(root, cluster)
-        file = environments.resolve_file(Path(environment))
-        argument = environments.local_path(model or "")
-    else:
-        folder = find_root(root, cluster)
-        if model is None:
-            msg = "give a model, such as RootstockCalculator(model='chgnet')"
-            raise ConfigurationError(msg)
-        spec, file = environments.resolve(model, folder)
-        argument = spec.argument
-    environments.warn_if_open(file, folder)
+    given: dict[str, Any] = {**DEFAULTS, **arguments}
+    unknown = [name for name in given if name not in CalculatorArguments.__annotations__]
+    if unknown:
+        refuse_arguments(unknown[0])
+    model = _model(model, given.get("checkpoint"))
+    environment, argument = _resolve(model, given)
+    check_settings(environment.file, strict=False)
+    warn_if_world_writable(environment)
     offline = (
-        folder is not None
-        and check_weights
-        and environments.require_weights(folder, file.name, argument)
+        check_weights
+        and environment.root is not None
+        and require_weights(environment.root, environment.name, argument)
     )
     return WorkerSpec(
-        text=model or file.name,
-        file=file,
+        model=model or environment.name,
+        environment=environment,
         argument=argument,
-        root=folder,
-        device=_checked_device(device),
-        options=_checked_options(setup_kwargs),
-        threads=_checked_threads(threads),
-        timeout=_checked_seconds("timeout", timeout),
-        startup_timeout=_checked_seconds("startup_timeout", startup_timeout),
-        progress=progress,
+        device=_checked_device(given["device"]),
+        options=_checked_options(given.get("setup_kwargs")),
+        threads=_checked_threads(given.get("threads")),
+        timeout=_checked_seconds("timeout", given.get("timeout")),
+        startup_timeout=_checked_seconds("startup_timeout", given["startup_timeout"]),
         offline=offline,
     )
 
 
-#: What the calculator takes, which is what a recipe is made of.
-_KEYWORDS = tuple(
-    name for name in inspect.signature(make_spec).parameters if name != "check_weights"
-)
+def _model(model: Optional[str], checkpoint: Optional[str]) -> Optional[str]:
+    """Return the model string; ``checkpoint`` is a synonym of ``model``."""
+    if model is not None and checkpoint is not None and model != checkpoint:
+        msg = f"model={model!r} and checkpoint={checkpoint!r} are synonyms: give one of them"
+        raise ConfigurationError(msg)
+    return checkpoint if model is None else model
 
 
-def refuse_keywords(unknown: Mapping[str, Any]) -> NoReturn:
-    """Raise for keyword arguments that RootstockCalculator does not have.
+def _resolve(model: Optional[str], given: dict[str, Any]) -> tuple[Environment, str]:
+    root, cluster, path = (given.get(name) for name in ("root", "cluster", "environment"))
+    if path is not None:
+        folder = None if root is None and cluster is None else find_root(root, cluster)
+        return environment_from_file(Path(path), folder), absolute_path(model or "")
+    folder = find_root(root, cluster)
+    if model is None:
+        msg = "give a model, such as RootstockCalculator(model='chgnet')"
+        raise ConfigurationError(msg)
+    return resolve(model, folder)
+
+
+def refuse_arguments(name: str) -> NoReturn:
+    """Raise for a keyword argument that RootstockCalculator does not have.
 
     Raises
     ------
-    UnknownNameError
-        Always; names the first one, with near misses.
+    UnknownArgumentError
+        Always; suggests similar names.
     """
-    name = next(iter(unknown))
-    similar = similar_names(name, _KEYWORDS)
+    similar = similar_names(name, ["model", "progress", *CalculatorArguments.__annotations__])
     msg = (
-        f"RootstockCalculator has no argument {name!r}{did_you_mean(similar)} Arguments of the model's "
-        f"own setup() go into setup_kwargs={{{name!r}: ...}}."
+        f"RootstockCalculator has no argument {name!r}{did_you_mean(similar)} Arguments of the "
+        f"model's own setup() go into setup_kwargs={{{name!r}: ...}}."
     )
-    raise UnknownNameError(msg, name, similar)
+    raise UnknownArgumentError(msg, name, similar)
 
 
 def _checked_device(device: Any) -> str:
     if not isinstance(device, str) or _DEVICE.fullmatch(device) is None:
-        msg = f"device={device!r} is no device: use 'auto', 'cpu', 'cuda', 'cuda:1', ..."
+        msg = f"invalid device {device!r}: use 'auto', 'cpu', 'cuda', 'cuda:1', ..."
         raise ConfigurationError(msg)
     return device
 
 
-def _checked_options(options: Optional[Mapping[str, Any]]) -> dict[str, Any]:
+def _checked_options(options: Optional[Mapping[str, Any]]) -> str:
     checked: dict[Any, Any] = dict(options or {})
     for name, value in checked.items():
         try:
@@ -124,12 +169,12 @@ def _checked_options(options: Optional[Mapping[str, Any]]) -> dict[str, Any]:
         if not isinstance(name, str):
             msg = f"setup_kwargs must have names as keys, not {name!r}"
             raise ConfigurationError(msg)
-    return checked
+    return dumps(encode(checked)).decode()
 
 
 def _checked_threads(threads: Optional[int]) -> Optional[int]:
     if threads is not None and (not isinstance(threads, (int, np.integer)) or threads < 1):
-        msg = f"threads={threads!r} must be a whole number from 1 on"
+        msg = f"threads={threads!r} must be a positive integer"
         raise ConfigurationError(msg)
     return None if threads is None else int(threads)
 
@@ -138,9 +183,10 @@ def _checked_seconds(name: str, seconds: Optional[float]) -> Optional[float]:
     if seconds is None:
         return None
     try:
-        if float(seconds) > 0:
-            return float(seconds)
+        valid = float(seconds) > 0
     except (TypeError, ValueError):
-        pass  # refused below
-    msg = f"{name}={seconds!r} must be a number of seconds above 0, or None"
-    raise ConfigurationError(msg)
+        valid = False
+    if not valid:
+        msg = f"{name}={seconds!r} must be a positive number of seconds, or None"
+        raise ConfigurationError(msg)
+    return float(seconds)

@@ -1,8 +1,8 @@
-"""The worker's stdout and stderr: a file without a name, capped, never a pipe.
+"""The worker's stdout and stderr: an anonymous, capped file, never a pipe.
 
-A pipe that nobody drains stops a model that prints while it loads; a named file is left behind when
-the host is killed. So: memory without a name where the kernel has it, else an unlinked temporary
-file. Nobody else can open it.
+A full pipe would stop a model that prints while it loads; a named file would stay behind when the
+main process is killed. So the log is anonymous memory where the kernel has it, else an unlinked
+temporary file. No other user can open it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _TAIL_LENGTH = 4000
 
 
 class WorkerLog:
-    """What the worker printed."""
+    """The output of a worker."""
 
     def __init__(self) -> None:
         self._descriptor = _open_nameless()

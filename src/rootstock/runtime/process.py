@@ -1,4 +1,4 @@
-"""One worker process: its wire, its log, how it died."""
+"""One worker process: its connection, its log, its exit status."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Optional
 
 from ..support.processes import ChildProcess
 from ..errors import StartupError
-from ..protocol.frames import Connection
+from ..protocol.frames import STALL, Connection
 from .log import WorkerLog
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["WorkerProcess", "describe_exit"]
 
 _ENTRY = Path(__file__).resolve().parent.parent / "worker" / "__main__.py"
-#: Seconds that a message may stop in its middle before the peer counts as stuck.
-_STALL = 60.0
 
 
 class WorkerProcess:
@@ -35,6 +33,8 @@ class WorkerProcess:
         The worker's whole environment.
     directory : Path
         Its working directory.
+    umask : int
+        Its umask; -1 keeps the caller's.
 
     Raises
     ------
@@ -42,28 +42,31 @@ class WorkerProcess:
         The process could not be started at all.
     """
 
-    def __init__(self, python: Path, variables: Mapping[str, str], directory: Path) -> None:
+    def __init__(
+        self, python: Path, variables: Mapping[str, str], directory: Path, umask: int = -1
+    ) -> None:
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
             try:
                 self.log = WorkerLog()
                 ours.callback(self.log.close)
-                near, far = socket.socketpair()
-                ours.callback(near.close)
-                theirs.callback(far.close)
+                ours_end, theirs_end = socket.socketpair()
+                ours.callback(ours_end.close)
+                theirs.callback(theirs_end.close)
                 self._child = ChildProcess(
-                    [python, "-I", "-B", "-u", "-X", "faulthandler", _ENTRY, str(far.fileno())],
-                    inherit=[far.fileno()],
-                    announce=True,
+                    [python, "-I", "-B", "-u", "-X", "faulthandler", _ENTRY, str(theirs_end.fileno())],
+                    inherit=[theirs_end.fileno()],
+                    pass_pipe=True,
                     stdout=self.log.fileno(),
                     stderr=subprocess.STDOUT,
                     env=dict(variables),
                     cwd=directory,
+                    umask=umask,
                 )
             except OSError as error:
                 msg = f"the worker could not be started with {python}: {error}"
                 raise StartupError(msg) from error
-            ours.pop_all()  # they are the worker's from now on
-        self.connection = Connection(near, _STALL)
+            ours.pop_all()  # owned by this object from now on
+        self.connection = Connection(ours_end, STALL)
         self.connection.watch(self._child.pidfd, self._on_tick)
 
     @property
@@ -105,5 +108,5 @@ def describe_exit(status: Optional[int]) -> str:
         name = f"signal {-status}"
     hint = ""
     if -status == signal.SIGKILL:
-        hint = " (often the system or the batch system, for want of memory)"
+        hint = " (often by the system or the batch system, because memory ran out)"
     return f"was killed by {name}{hint}"

@@ -1,4 +1,4 @@
-"""The environment variables of a worker: one list of what is scrubbed, one of what is set."""
+"""The environment variables of a worker: which are removed, which are set."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ..errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..environments.environment_file import EnvironmentFile
     from ..settings.root import Root
+    from .spec import WorkerSpec
 
 __all__ = ["cache_variables", "pin_device", "worker_variables"]
 
-#: Where the caller's Python, conda, modules or debuggers could reach into the worker.
+#: Variables by which the caller's Python, conda, modules or debuggers reach a process.
 _SCRUBBED = {"LD_LIBRARY_PATH", "LD_PRELOAD", "LD_AUDIT", "VIRTUAL_ENV", "BASH_ENV", "ENV"}
 _SCRUBBED_PREFIXES = (
     "PYTHON",
@@ -30,7 +30,7 @@ _SCRUBBED_PREFIXES = (
     "ROOTSTOCK_",
 )
 
-#: What numerical libraries read as their number of threads.
+#: Variables from which numerical libraries read their number of threads.
 _THREADS = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -41,7 +41,7 @@ _THREADS = (
     "TF_NUM_INTEROP_THREADS",
 )
 
-#: Of libraries that look neither at XDG_CACHE_HOME nor below HOME: folder in the root's cache.
+#: Variables of libraries that ignore XDG_CACHE_HOME and HOME, and the folder in the cache.
 _WEIGHT_CACHES = {
     "HF_HOME": "huggingface",
     "CACHED_PATH_CACHE_ROOT": "orb",
@@ -53,7 +53,7 @@ _WEIGHT_CACHES = {
     "TORCH_HOME": "torch",
     "ATOMGPTLAB_CACHE": "atomgptlab",
 }
-#: What libraries compile or configure for themselves: each user's own, whoever's root it is.
+#: Compiled kernels and settings of libraries: each user's own, for every root.
 _PRIVATE = {
     "XDG_CONFIG_HOME": "config",
     "MPLCONFIGDIR": "matplotlib",
@@ -65,7 +65,7 @@ _PRIVATE = {
     "NUMBA_CACHE_DIR": "numba",
     "CUPY_CACHE_DIR": "cupy",
 }
-#: No library asks a hub for news of what was fetched.
+#: Keep libraries from asking a hub about weights that were fetched.
 _OFFLINE = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
@@ -75,77 +75,63 @@ _OFFLINE = {
 }
 
 
-def worker_variables(
-    file: EnvironmentFile,
-    root: Optional[Root],
-    threads: Optional[int] = None,
-    mask: Optional[str] = None,
-    *,
-    offline: bool = False,
-) -> dict[str, str]:
+def worker_variables(spec: WorkerSpec, mask: Optional[str] = None) -> dict[str, str]:
     """Return the whole environment of a worker.
+
+    Variables in the file's ``[tool.rootstock.variables]`` win over all others but those that
+    follow from `threads` of the spec and from `mask`.
 
     Parameters
     ----------
-    file : EnvironmentFile
-        Its ``[tool.rootstock.variables]`` win over everything but `threads` and `mask`.
-    root : Root, optional
-        Where caches and HOME go; without one they stay the user's own.
-    threads : int, optional
-        Number of CPU threads.
+    spec : WorkerSpec
+        Its root decides where caches and HOME are; without one they stay the user's own.
     mask : str, optional
         Value for ``CUDA_VISIBLE_DEVICES``.
-    offline : bool
-        The weights are there: keep libraries off the network.
     """
-    kept = {
+    variables = {
         name: value
         for name, value in os.environ.items()
         if name not in _SCRUBBED and not name.startswith(_SCRUBBED_PREFIXES)
     }
-    if root is not None:
-        kept.update(cache_variables(root, os.environ))
-    if offline:
-        kept.update(_OFFLINE)
-    kept.update(_own_variables(file))
-    if threads is not None:
-        kept.update(dict.fromkeys(_THREADS, str(threads)))
+    if spec.root is not None:
+        variables.update(cache_variables(spec.root, os.environ))
+    if spec.offline:
+        variables.update(_OFFLINE)
+    own = spec.environment.file.settings.get("variables", {})
+    variables.update({str(name): str(value) for name, value in own.items()})
+    if spec.threads is not None:
+        variables.update(dict.fromkeys(_THREADS, str(spec.threads)))
     if mask is not None:
-        kept["CUDA_VISIBLE_DEVICES"] = mask
-    return kept
+        variables["CUDA_VISIBLE_DEVICES"] = mask
+    return variables
 
 
 def cache_variables(root: Root, caller: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that make weights land in the root and stay there.
+    """Return the variables that keep weights in the root.
 
     The caller's Hugging Face token is still found: tokens are the user's, caches the root's.
 
     Parameters
     ----------
     root : Root
-        Its layer that is written to.
+        The root; its writable layer counts.
     caller : mapping
         The caller's own environment variables.
     """
-    own, private = root.writable, root.private
-    found = {
-        "HOME": str(own.home),
-        "XDG_CACHE_HOME": str(own.cache),
-        "XDG_DATA_HOME": str(own.home / ".local" / "share"),
-        **{name: str(own.cache / folder) for name, folder in _WEIGHT_CACHES.items()},
+    layer, private = root.writable, root.private
+    variables = {
+        "HOME": str(layer.home),
+        "XDG_CACHE_HOME": str(layer.cache),
+        "XDG_DATA_HOME": str(layer.home / ".local" / "share"),
+        **{name: str(layer.cache / folder) for name, folder in _WEIGHT_CACHES.items()},
         **{name: str(private / folder) for name, folder in _PRIVATE.items()},
     }
     if "HF_TOKEN" not in caller and "HF_TOKEN_PATH" not in caller:
-        theirs = caller.get("HF_HOME") or os.path.expanduser("~/.cache/huggingface")
-        token = Path(theirs, "token")
+        folder = caller.get("HF_HOME") or os.path.expanduser("~/.cache/huggingface")
+        token = Path(folder, "token")
         if token.is_file():
-            found["HF_TOKEN_PATH"] = str(token)
-    return found
-
-
-def _own_variables(file: EnvironmentFile) -> Mapping[str, str]:
-    table = file.settings.get("variables", {})
-    return {str(name): str(value) for name, value in table.items()}
+            variables["HF_TOKEN_PATH"] = str(token)
+    return variables
 
 
 def pin_device(device: str) -> tuple[str, Optional[str]]:
@@ -169,8 +155,7 @@ def pin_device(device: str) -> tuple[str, Optional[str]]:
         number = int(index)
         mask = str(number) if visible is None else visible.split(",")[number].strip()
     except (ValueError, IndexError):
-        msg = f"device={device!r}: there is no such device" + (
-            "" if visible is None else f" in CUDA_VISIBLE_DEVICES={visible}"
-        )
+        in_mask = "" if visible is None else f" in CUDA_VISIBLE_DEVICES={visible}"
+        msg = f"invalid device {device!r}: there is no such device{in_mask}"
         raise ConfigurationError(msg) from None
     return kind, mask

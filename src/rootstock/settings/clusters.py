@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UnknownNameError
-from ..support.suggestions import similar_names, did_you_mean
+from ..support.suggestions import did_you_mean, similar_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

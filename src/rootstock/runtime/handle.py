@@ -1,0 +1,39 @@
+"""One calculator's share of a session."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .session import Session
+
+__all__ = ["SessionHandle"]
+
+
+class SessionHandle:
+    """Keeps a session's worker for its owner; released when the owner is gone, at the latest.
+
+    Parameters
+    ----------
+    session : Session
+        The session, which other handles may share.
+    owner : object
+        Usually a calculator.
+    """
+
+    def __init__(self, session: Session, owner: object) -> None:
+        self.session = session
+        self._token = object()
+        # Refers to the token and the session, never to the owner, which must be collectable.
+        self._finalizer = weakref.finalize(owner, session.drop, self._token)
+        session.hold(self._token)
+
+    def hold(self) -> Session:
+        """Return the session for a use, taking the share again if it was released."""
+        self.session.hold(self._token)
+        return self.session
+
+    def release(self) -> None:
+        """Give up the share; the last release asks the worker to end."""
+        self.session.release(self._token)

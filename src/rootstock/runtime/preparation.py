@@ -1,0 +1,55 @@
+"""Everything on disk that a worker needs, done once: the build, and links to weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Optional, Union
+
+from ..environments.build import prepare_environment
+from ..environments.weights import expose_weights
+from .arguments import make_spec
+from .spec import WorkerSpec
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ..support.progress import Progress
+    from .arguments import CalculatorArguments
+
+__all__ = ["prepare"]
+
+
+def prepare(
+    model: Union[str, WorkerSpec],
+    *,
+    progress: Optional[Progress] = None,
+    **arguments: Unpack[CalculatorArguments],
+) -> WorkerSpec:
+    """Build a model's environment if needed; return a spec that is pinned to that build.
+
+    Parameters
+    ----------
+    model : str or WorkerSpec
+        Model string, with the calculator's `arguments`; or a spec, which is returned unchanged if
+        it is pinned already.
+    progress : Progress, optional
+        Shows the progress of a build; by default what fits stderr.
+    **arguments
+        Those of :class:`rootstock.RootstockCalculator`.
+
+    Raises
+    ------
+    BuildError, RootError
+        The environment could not be built.
+    ConfigurationError, UnknownNameError, EnvironmentFileError, WeightsError
+        As for the calculator.
+    """
+    spec = model if isinstance(model, WorkerSpec) else make_spec(model, **arguments)
+    if spec.build is not None:
+        return spec
+    built = prepare_environment(spec.environment, progress)
+    root = spec.root
+    if root is not None and root.is_read_only:
+        root.create()
+        expose_weights(root, spec.environment.name, spec.argument)
+    return replace(spec, environment=built.environment, build=built.build.id)

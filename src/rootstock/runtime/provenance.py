@@ -1,0 +1,150 @@
+"""What results depend on, and what is known about how they were computed."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+
+from .._version import __version__
+from ..environments.build import find_lock
+from ..environments.weights import weights_digests
+from ..protocol.values import dumps, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..protocol.data import WorkerReport
+    from .spec import WorkerSpec
+
+__all__ = ["ModelIdentity", "Provenance", "describe", "identify"]
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """What the numbers depend on: not root, device index, threads or limits.
+
+    Attributes
+    ----------
+    environment : str
+        Name of the environment.
+    source, lock : str
+        SHA-256 of the environment file and of its lock; the lock's is empty where uv keeps the
+        environment in its own cache.
+    argument : str
+        The argument ``model`` of ``setup()``; of a path only the file's name.
+    options : str
+        Further arguments of ``setup()`` as canonical JSON.
+    weights : tuple of (str, str)
+        Path and SHA-256 of the weights, sorted; recorded files, or a user's own file by its name.
+    """
+
+    environment: str
+    source: str
+    lock: str
+    argument: str
+    options: str
+    weights: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over all fields: equal digests mean the same model."""
+        return hashlib.sha256(dumps(encode(asdict(self)))).hexdigest()
+
+
+def identify(spec: WorkerSpec) -> ModelIdentity:
+    """Return the identity of a model; reads its lock and the digests of its weights."""
+    environment = spec.environment
+    lock = find_lock(environment)
+    weights = weights_digests(environment.root, environment.name, spec.argument)
+    is_path = spec.argument in weights
+    return ModelIdentity(
+        environment=environment.name,
+        source=environment.file.digest,
+        lock="" if lock is None else lock.digest,
+        argument=Path(spec.argument).name if is_path else spec.argument,
+        options=spec.options,
+        weights=tuple(
+            sorted((Path(path).name if is_path else path, sha) for path, sha in weights.items())
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How results were computed.
+
+    Attributes
+    ----------
+    rootstock : str
+        Version of Rootstock.
+    model : str
+        The model as the user wrote it.
+    identity : str
+        :attr:`ModelIdentity.digest`.
+    environment, build, lock : str
+        Name of the environment, build id, SHA-256 of the lock.
+    calculator : str
+        Qualified class name of the model's calculator.
+    device, gpu : str
+        Device in use, and the GPU's name; empty without one.
+    precision : mapping of str to str
+        PyTorch's default dtype, matrix multiplication precision and TF32 switches.
+    threads : int or None
+        CPU threads as asked for.
+    python : str
+        Version of the worker's Python.
+    packages : mapping of str to str
+        Versions of the declared dependencies, NumPy and ASE.
+    weights : mapping of str to str
+        SHA-256 by path.
+    settings : mapping
+        Arguments that ``setup()`` ran with, its defaults included.
+    evaluation : str
+        ``"single"``: structures were evaluated one by one.
+    """
+
+    rootstock: str
+    model: str
+    identity: str
+    environment: str
+    build: str
+    lock: str
+    calculator: str
+    device: str
+    gpu: str
+    precision: Mapping[str, str]
+    threads: Optional[int]
+    python: str
+    packages: Mapping[str, str]
+    weights: Mapping[str, str]
+    settings: Mapping[str, Any]
+    evaluation: str = "single"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain JSON data."""
+        return asdict(self)
+
+
+def describe(spec: WorkerSpec, report: WorkerReport) -> Provenance:
+    """Return the provenance of results of a worker."""
+    environment = spec.environment
+    identity = identify(spec)
+    return Provenance(
+        rootstock=__version__,
+        model=spec.model,
+        identity=identity.digest,
+        environment=environment.name,
+        build=spec.build or "",
+        lock=identity.lock,
+        calculator=report.calculator,
+        device=report.device,
+        gpu=report.gpu,
+        precision=dict(report.precision),
+        threads=spec.threads,
+        python=report.python,
+        packages=dict(report.packages),
+        weights=weights_digests(environment.root, environment.name, spec.argument),
+        settings=dict(report.settings),
+    )
