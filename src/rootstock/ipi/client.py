@@ -1,10 +1,10 @@
-"""The answering side for a foreign i-PI server: i-PI itself, ASE's ``SocketIOCalculator``, others.
+"""The client for external i-PI servers: i-PI itself, ASE's ``SocketIOCalculator``, others.
 
 Plain i-PI in atomic units, see :mod:`rootstock.protocol.messages`. The protocol carries no species:
 they are the model's topology, set beforehand. It has no error message either: whatever goes wrong
 is raised here, and the caller closes the socket, which is what a server notices.
 
-What a model gives beyond energy, forces and stress travels as *extras*, a JSON object that i-PI
+Results beyond energy, forces and stress travels as *extras*, a JSON object that i-PI
 parses: each property by its name in ASE's units, and a committee the way i-PI's ``ffcommittee``
 wants it, see :func:`extras_text`.
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     Evaluate = Callable[[np.ndarray, np.ndarray, list[str]], Mapping[str, Any]]
 
-__all__ = ["ForeignGuest", "extras_text"]
+__all__ = ["Client", "extras_text"]
 
 #: Longest text of an INIT that is accepted, in bytes.
 _MAX_INIT = 2**20
@@ -45,21 +45,21 @@ _CELLS = 2 * 9  # of a structure: the cell and its inverse, which is not needed
 
 
 class Client:
-    """Answers a foreign server.
+    """Evaluates structures for an external server.
 
     Parameters
     ----------
     connection : Connection
         To the server.
     evaluate : callable
-        ``evaluate(positions, cell, properties)`` returns what the model's calculator produced for
+        ``evaluate(positions, cell, properties)`` returns the results of the model's calculator for
         float64 arrays of shape (n, 3) and (3, 3); ASE's units.
     natoms : int
-        Number of atoms that it knows the species of.
+        Number of atoms of the fixed inputs.
     properties : iterable of str
-        What the model implements.
+        The model's implemented properties.
     extras : bool
-        Send what the model gives beyond energy, forces and stress as JSON.
+        Send results beyond energy, forces and stress as JSON.
 
     Attributes
     ----------
@@ -86,7 +86,7 @@ class Client:
         self._extras = extras
         self._ready = False
         self._batch = 1
-        self._answer: list[bytes] = []
+        self._reply: list[bytes] = []
         self.evaluated = 0
 
     def run(self) -> bool:
@@ -97,11 +97,11 @@ class Client:
         ProtocolError
             The server sent something that is not the protocol, or another number of atoms.
         ModelError
-            The model gave something that is not finite. What `evaluate` raises passes through.
+            The model returned non-finite results. Errors of `evaluate` pass through.
         """
         try:
             while (word := self._next()) != m.EXIT:
-                self._obey(word)
+                self._handle(word)
         except PeerClosedError:
             return False
         return True
@@ -111,7 +111,7 @@ class Client:
         self._connection.wait()
         return self._connection.read_header()
 
-    def _obey(self, word: bytes) -> None:
+    def _handle(self, word: bytes) -> None:
         if word == m.STATUS:
             self._connection.send([self._status()])
         elif word == m.INIT:
@@ -121,11 +121,11 @@ class Client:
         elif word == m.GETFORCE:
             self._give_forces()
         else:
-            msg = f"the server sent {word!r}, which is no message of i-PI's protocol"
+            msg = f"the server sent {word!r}, which is not a message of i-PI's protocol"
             raise ProtocolError(msg)
 
     def _status(self) -> bytes:
-        if self._answer:
+        if self._reply:
             return m.HAVEDATA
         return m.READY if self._ready else m.NEEDINIT
 
@@ -154,12 +154,12 @@ class Client:
             count, self._natoms, 3
         )
         cells = cells.reshape(count, 2, 9)[:, 0]
-        found = [
-            self._compute(np.ascontiguousarray(one * BOHR), wire_to_cell(cell))
-            for one, cell in zip(positions, cells)
+        replies = [
+            self._evaluate_one(np.ascontiguousarray(wire * BOHR), wire_to_cell(cell))
+            for wire, cell in zip(positions, cells)
         ]
-        energies, forces, virials, extras = zip(*found)
-        self._answer = [
+        energies, forces, virials, extras = zip(*replies)
+        self._reply = [
             m.FORCEREADY,
             np.array(energies).tobytes(),
             m.INTEGER.pack(self._natoms),
@@ -168,36 +168,36 @@ class Client:
             *(m.INTEGER.pack(len(text)) + text for text in extras),
         ]
 
-    def _compute(
+    def _evaluate_one(
         self, positions: np.ndarray, cell: np.ndarray
     ) -> tuple[float, np.ndarray, np.ndarray, bytes]:
         """Return energy, forces, virial (atomic units) and extras."""
-        found = self._evaluate(positions, cell, self._wanted)
+        results = self._evaluate(positions, cell, self._wanted)
         volume = abs(float(np.linalg.det(cell)))
-        energy = float(found["energy"]) / HARTREE
-        forces = np.asarray(found["forces"], float) * (BOHR / HARTREE)
-        virial = self._virial(found, volume)
+        energy = float(results["energy"]) / HARTREE
+        forces = np.asarray(results["forces"], float) * (BOHR / HARTREE)
+        virial = self._virial(results, volume)
         if not (np.isfinite(energy) and np.isfinite(forces).all() and np.isfinite(virial).all()):
             msg = (
-                "the model gave results that are not finite; a server would accept them in silence"
+                "the model returned non-finite results, which a server would accept silently"
             )
             raise ModelError(msg)
         self.evaluated += 1
-        return energy, forces, virial, extras_text(found, volume) if self._extras else b""
+        return energy, forces, virial, extras_text(results, volume) if self._extras else b""
 
     @staticmethod
-    def _virial(found: Mapping[str, Any], volume: float) -> np.ndarray:
-        """Return the virial; zero where the model has no stress, which is all i-PI can be told."""
-        if "stress" not in found or volume == 0:
+    def _virial(results: Mapping[str, Any], volume: float) -> np.ndarray:
+        """Return the virial; zero where the model has no stress: i-PI's protocol has no other way."""
+        if "stress" not in results or volume == 0:
             return np.zeros((3, 3))
-        return stress_to_virial(found["stress"], volume)
+        return stress_to_virial(results["stress"], volume)
 
     def _give_forces(self) -> None:
-        if not self._answer:
+        if not self._reply:
             msg = "the server asked for forces before it sent positions"
             raise ProtocolError(msg)
-        self._connection.send(list(self._answer))
-        self._answer = []
+        self._connection.send(list(self._reply))
+        self._reply = []
 
     def _check_natoms(self, natoms: int) -> None:
         if natoms != self._natoms:
@@ -208,14 +208,14 @@ class Client:
             raise ProtocolError(msg)
 
 
-#: What the protocol carries itself.
+#: Properties that the protocol carries itself.
 _CARRIED = {"energy", "free_energy", "forces", "stress"}
 #: A committee in the results of a calculator (MACE's names): energies, forces, stresses of members.
 _COMMITTEE = ("energy_comm", "forces_comm", "stress_comm")
 
 
-def extras_text(found: Mapping[str, Any], volume: float) -> bytes:
-    """Return what else a model gave as a JSON object; empty if there is nothing.
+def extras_text(results: Mapping[str, Any], volume: float) -> bytes:
+    """Return further results as a JSON object; empty if there are none.
 
     Numbers and arrays that are finite count. A committee (``energy_comm``, shape ``(k,)``,
     ``forces_comm``, ``(k, n, 3)``, ``stress_comm``, ``(k, 6)`` or ``(k, 3, 3)``) becomes i-PI's
@@ -223,20 +223,20 @@ def extras_text(found: Mapping[str, Any], volume: float) -> bytes:
 
     Parameters
     ----------
-    found : mapping
+    results : mapping
         Results; ASE's units.
     volume : float
         In Å³.
     """
     document: dict[str, Any] = {}
-    for name, value in found.items():
+    for name, value in results.items():
         if name in _CARRIED or name in _COMMITTEE or name == "raw":  # "raw" is i-PI's own
             continue
         if isinstance(value, (np.ndarray, np.generic, float, int)):
             array = np.asarray(value)
             if array.dtype.kind in "biuf" and np.isfinite(array).all():
                 document[str(name)] = array.tolist()
-    energies, forces, stresses = (found.get(name) for name in _COMMITTEE)
+    energies, forces, stresses = (results.get(name) for name in _COMMITTEE)
     if energies is not None:
         document["committee_pot"] = (np.asarray(energies, float) / HARTREE).tolist()
     if forces is not None:

@@ -1,8 +1,8 @@
-"""Models for foreign drivers: workers that are i-PI clients of a server somebody else runs.
+"""The driver that `rootstock serve` runs: models as i-PI clients of an external server.
 
-The process that speaks with the server is this one: a step goes on to the worker by our own wire,
-which costs a tenth of a millisecond and leaves all that can go wrong (a worker that dies, a model
-that raises, a limit on time) where it is handled already.
+This process talks to the server and passes each step on to a worker by our own wire. That costs a
+tenth of a millisecond, and dead workers, models that raise and limits on time are handled by the
+session as for every other call.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 from ..structures import from_atoms
 from ..protocol.data import Structure
 from ..errors import CallTimeoutError, ConfigurationError, PropertyMissingError
+from ..runtime.preparation import prepare
 from ..runtime.session import Session
 from .addresses import Address, connect, make_address
-from .client import WorkerStatus
-from ..protocol.frames import Connection
+from .client import Client
+from ..protocol.frames import STALL, Connection
 
 if TYPE_CHECKING:
     import os
@@ -34,19 +35,17 @@ if TYPE_CHECKING:
     from ..protocol.data import FixedInputs
     from ..runtime.spec import WorkerSpec
 
-__all__ = ["Client", "Order", "Service", "serve"]
+__all__ = ["Driver", "ServeOptions", "WorkerStatus", "serve"]
 
-#: Seconds between two looks at the workers.
-_LOOK = 0.5
+#: Seconds between two status reports.
+_INTERVAL = 0.5
 #: Seconds for threads to end after they were told to.
-_PATIENCE = 5.0
-#: A server may stop in the middle of a message for so long, in seconds.
-_STALL = 60.0
+_JOIN_TIMEOUT = 5.0
 
 
 @dataclass(frozen=True)
 class WorkerStatus:
-    """What one worker of a service does just now.
+    """The status of one worker.
 
     Attributes
     ----------
@@ -68,13 +67,13 @@ class WorkerStatus:
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """What a service is to do.
+    """Options of a driver.
 
     Attributes
     ----------
-    recipe : Recipe
-        How to start a worker.
-    topology : Topology
+    spec : WorkerSpec
+        How to start a worker; prepared.
+    fixed_inputs : FixedInputs
         Species in the server's order, with everything else that the model reads: the protocol
         carries positions and cell alone.
     address : Address
@@ -86,7 +85,7 @@ class ServeOptions:
     reconnect : bool
         Wait for the server again when it ends.
     extras : bool
-        Send what the model gives beyond energy, forces and stress.
+        Send further results of the model as JSON.
     """
 
     spec: WorkerSpec
@@ -112,7 +111,7 @@ def serve(  # noqa: PLR0913  each is an option that users know from the command
     extras: bool = True,
     watch: Callable[[tuple[WorkerStatus, ...]], object] = lambda _: None,
 ) -> tuple[WorkerStatus, ...]:
-    """Let a foreign i-PI server (i-PI, ASE's ``SocketIOCalculator``, ...) drive a model.
+    """Let an external i-PI server (i-PI, ASE's ``SocketIOCalculator``, ...) drive a model.
 
     Parameters
     ----------
@@ -131,14 +130,14 @@ def serve(  # noqa: PLR0913  each is an option that users know from the command
     reconnect : bool
         Wait for the server again when it ends.
     extras : bool
-        Send what the model gives beyond energy, forces and stress, as JSON.
+        Send results beyond energy, forces and stress as JSON.
     watch : callable
-        Called about twice a second with what each worker does.
+        Called about twice a second with the status of each worker.
 
     Returns
     -------
-    tuple of Client
-        What each worker has done.
+    tuple of WorkerStatus
+        The final status of each worker.
 
     Raises
     ------
@@ -149,10 +148,10 @@ def serve(  # noqa: PLR0913  each is an option that users know from the command
     ProtocolError
         The server has another number of atoms, or does not speak the protocol.
     StartupError, CalculationError
-        As for any calculation. The connections are closed, which is all a server can be told.
+        As for any calculation. The connections are closed: i-PI has no error message.
     """
-    order = ServeOptions(
-        calc.spec,
+    options = ServeOptions(
+        prepare(calc.spec),
         from_atoms(atoms).fixed_inputs,
         make_address(socket, unix, host, port),
         count,
@@ -160,40 +159,40 @@ def serve(  # noqa: PLR0913  each is an option that users know from the command
         reconnect,
         extras,
     )
-    service = Service(order)
-    service.start()
+    driver = Driver(options)
+    driver.start()
     try:
-        while not service.join(_LOOK):
-            watch(service.clients())
+        while not driver.join(_INTERVAL):
+            watch(driver.statuses())
     finally:
-        service.stop()
-    return service.clients()
+        driver.stop()
+    return driver.statuses()
 
 
-class Service:
-    """Workers of a model, each an i-PI client of the same foreign server.
+class Driver:
+    """Workers of a model, each an i-PI client of the same external server.
 
     Parameters
     ----------
-    order : Order
-        What to do.
+    options : ServeOptions
+        What to serve, where.
     """
 
-    def __init__(self, order: ServeOptions) -> None:
-        if order.count < 1:
-            msg = f"count={order.count} must be 1 or more"
+    def __init__(self, options: ServeOptions) -> None:
+        if options.count < 1:
+            msg = f"count={options.count} must be a positive integer"
             raise ConfigurationError(msg)
         self._stopped = threading.Event()
         self._error: Optional[Exception] = None
-        self._members = [
-            _ServeThread(order, number, self._stopped, self._fail)
-            for number in range(1, order.count + 1)
+        self._threads = [
+            _ServeThread(options, number, self._stopped, self._fail)
+            for number in range(1, options.count + 1)
         ]
 
     def start(self) -> None:
         """Start the workers; each connects as soon as its model is loaded."""
-        for member in self._members:
-            member.thread.start()
+        for thread in self._threads:
+            thread.thread.start()
 
     def join(self, seconds: float) -> bool:
         """Wait for the end, at most so long; tell if it has come.
@@ -201,26 +200,26 @@ class Service:
         Raises
         ------
         Exception
-            What ended a worker, of ours as a rule. All others are stopped then.
+            The error that ended a worker. All others are stopped then.
         """
         deadline = time.monotonic() + seconds
-        for member in self._members:
-            member.thread.join(max(0.0, deadline - time.monotonic()))
+        for thread in self._threads:
+            thread.thread.join(max(0.0, deadline - time.monotonic()))
         if self._error is not None:
             self.stop()
             raise self._error
-        return not any(member.thread.is_alive() for member in self._members)
+        return not any(thread.thread.is_alive() for thread in self._threads)
 
-    def clients(self) -> tuple[WorkerStatus, ...]:
-        """Return what each worker does just now; rates are those since the last look."""
-        return tuple(member.look() for member in self._members)
+    def statuses(self) -> tuple[WorkerStatus, ...]:
+        """Return the status of each worker; rates are averages since the last call."""
+        return tuple(thread.status() for thread in self._threads)
 
     def stop(self) -> None:
         """End all connections and workers; one that is busy ends with its call."""
         self._hang_up()
-        deadline = time.monotonic() + _PATIENCE
-        for member in self._members:
-            member.thread.join(max(0.0, deadline - time.monotonic()))
+        deadline = time.monotonic() + _JOIN_TIMEOUT
+        for thread in self._threads:
+            thread.thread.join(max(0.0, deadline - time.monotonic()))
 
     def _fail(self, error: Exception) -> None:
         """Keep the first error and end the other connections."""
@@ -229,35 +228,35 @@ class Service:
 
     def _hang_up(self) -> None:
         self._stopped.set()
-        for member in self._members:
-            member.hang_up()
+        for thread in self._threads:
+            thread.hang_up()
 
 
 class _ServeThread:
-    """One worker and the thread that speaks with the server."""
+    """One worker and the thread that talks to the server."""
 
     def __init__(
         self,
-        order: ServeOptions,
+        options: ServeOptions,
         number: int,
         stopped: threading.Event,
         fail: Callable[[Exception], None],
     ) -> None:
-        self._order = order
+        self._options = options
         self._number = number
         self._stopped = stopped
         self._fail = fail
-        self._session = Session(order.spec)
+        self._session = Session(options.spec)
         self._socket: Optional[sockets.socket] = None
-        self._guest: Optional[Client] = None
+        self._client: Optional[Client] = None
         self._before = 0  # steps of former connections
         self._seen = (time.monotonic(), 0)
         self._state = "starting"
         self.thread = threading.Thread(target=self._run, name=f"client {number}", daemon=True)
 
-    def look(self) -> WorkerStatus:
-        guest = self._guest
-        steps = self._before + (0 if guest is None else guest.evaluated)
+    def status(self) -> WorkerStatus:
+        client = self._client
+        steps = self._before + (0 if client is None else client.evaluated)
         (then, counted), now = self._seen, time.monotonic()
         self._seen = (now, steps)
         rate = (steps - counted) / max(now - then, 1e-9) if self._state == "connected" else 0.0
@@ -275,9 +274,9 @@ class _ServeThread:
         self._session.hold(token)
         try:
             properties = self._properties()
-            while self._serve_once(properties) and self._order.reconnect:
+            while self._serve_once(properties) and self._options.reconnect:
                 pass
-        except Exception as error:  # noqa: BLE001  whatever it is belongs to who asked for this
+        except Exception as error:  # noqa: BLE001  raised again by join()
             if not self._stopped.is_set():
                 self._fail(error)
         finally:
@@ -288,7 +287,7 @@ class _ServeThread:
         implemented = self._session.report().implemented_properties
         for name in ("energy", "forces"):
             if name not in implemented:
-                msg = f"model {self._order.spec.text!r} has no {name}, which every driver wants"
+                msg = f"model {self._options.spec.model!r} has no {name}, which i-PI requires"
                 raise PropertyMissingError(msg)
         return implemented
 
@@ -297,35 +296,35 @@ class _ServeThread:
         sock = self._connected()
         if sock is None:
             return False
-        connection = Connection(sock, _STALL)
-        order = self._order
-        self._guest = Client(
-            connection, self._evaluate, order.fixed_inputs.natoms, properties, extras=order.extras
+        connection = Connection(sock, STALL)
+        options = self._options
+        self._client = Client(
+            connection, self._evaluate, options.fixed_inputs.natoms, properties, extras=options.extras
         )
         self._socket, self._state = sock, "connected"
         try:
-            if not self._stopped.is_set():  # told to between the connection and now
-                self._guest.run()
+            if not self._stopped.is_set():  # stopped since it connected
+                self._client.run()
         finally:
-            steps = self._guest.evaluated
-            self._socket = self._guest = None
+            steps = self._client.evaluated
+            self._socket = self._client = None
             self._before += steps
             connection.close()
         return not self._stopped.is_set()
 
     def _connected(self) -> Optional[sockets.socket]:
         self._state = "waiting"
-        wait = self._order.wait
+        wait = self._options.wait
         deadline = None if wait is None else time.monotonic() + wait
         try:
-            return connect(self._order.address, deadline, self._stopped.is_set)
+            return connect(self._options.address, deadline, self._stopped.is_set)
         except CallTimeoutError:
-            if self._before:  # a server was there; no other one came
+            if self._before:  # a server was there before; none came back
                 return None
             raise
 
     def _evaluate(
         self, positions: np.ndarray, cell: np.ndarray, properties: list[str]
     ) -> Mapping[str, Any]:
-        structure = Structure(self._order.fixed_inputs, positions, cell)
-        return self._session.compute(structure, properties)
+        structure = Structure(self._options.fixed_inputs, positions, cell)
+        return self._session.evaluate_one(structure, properties)

@@ -1,4 +1,4 @@
-"""The driving side for a foreign i-PI client: LAMMPS' ``fix ipi``, ASE's ``SocketClient``, others.
+"""The server for external i-PI clients: LAMMPS' ``fix ipi``, ASE's ``SocketClient``, others.
 
 Plain i-PI in atomic units, see :mod:`rootstock.protocol.messages`. Clients differ in what they take
 for granted: some want INIT before every step (ASE's), some once, some never. So each step asks for
@@ -21,12 +21,12 @@ from .units import BOHR, HARTREE, cell_to_wire
 if TYPE_CHECKING:
     from ..protocol.frames import Buffers, Connection
 
-__all__ = ["Answer", "ForeignHost"]
+__all__ = ["Reply", "Server"]
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a client gave for one structure.
+    """A client's results for one structure.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class Server:
         self._init = init
         self.synchronised = True  # the next request may be written
 
-    def compute(
+    def evaluate(
         self, positions: np.ndarray, cell: np.ndarray, deadline: Optional[float] = None
     ) -> Reply:
         """Evaluate one structure.
@@ -85,8 +85,8 @@ class Server:
         self._connection.deadline = deadline
         self._connection.send([m.STATUS])
         status = self._header(deadline)
-        if status == m.HAVEDATA:  # left from a driver before us
-            msg = "the client has results that nobody asked for: start it again"
+        if status == m.HAVEDATA:  # left from an earlier server
+            msg = "the client has results that were not requested: start it again"
             raise ProtocolError(msg)
         if status not in (m.READY, m.NEEDINIT):
             msg = f"the client answered STATUS with {status!r}"
@@ -95,12 +95,12 @@ class Server:
         if self._header(deadline) != m.FORCEREADY:
             msg = "the client did not answer GETFORCE with FORCEREADY"
             raise ProtocolError(msg)
-        answer = self._answer(len(positions))
+        reply = self._reply(len(positions))
         self.synchronised = True
-        return answer
+        return reply
 
     def exit(self) -> None:
-        """Tell the client to end; one that does not take it at once is not waited for."""
+        """Tell the client to end, without waiting for it to read that."""
         self._connection.deadline = 0.0
         self._connection.send([m.EXIT])
 
@@ -124,7 +124,7 @@ class Server:
         self._connection.wait(deadline)
         return self._connection.read_header()
 
-    def _answer(self, natoms: int) -> Reply:
+    def _reply(self, natoms: int) -> Reply:
         (energy,) = m.read_floats(self._connection, 1)
         answered = m.read_integer(self._connection)
         if answered != natoms:

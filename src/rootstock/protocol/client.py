@@ -1,4 +1,4 @@
-"""The answering side: a worker's loop over one connection to our own host."""
+"""The client: the worker's loop over its connection to the main process."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ if TYPE_CHECKING:
     from .frames import Buffers, Connection
 
     class Model(Protocol):
-        """What a guest answers with."""
+        """The model that a client evaluates."""
 
         def load(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
             """Load the model; return the report, which names ``implemented_properties``."""
             ...
 
         def set_fixed_inputs(self, arrays: Mapping[str, np.ndarray], info: dict[Any, Any]) -> None:
-            """Take over species, boundary conditions, per-atom arrays and ``info``."""
+            """Set species, boundary conditions, per-atom arrays and ``info``."""
             ...
 
-        def compute(
+        def evaluate(
             self, positions: np.ndarray, cell: np.ndarray, properties: list[str]
         ) -> Mapping[str, Any]:
-            """Return everything that the calculator produced. ASE's units."""
+            """Return all results of the calculator, in ASE's units."""
             ...
 
 
-__all__ = ["Guest", "serve"]
+__all__ = ["Client", "serve"]
 
 
 def serve(connection: Connection, model: Model) -> None:
-    """Answer until EXIT or until the host closes the connection.
+    """Answer until EXIT or until the server closes the connection.
 
-    What the model raises is sent to the host; the loop goes on.
+    Exceptions of the model are sent to the server; the loop goes on.
 
     Raises
     ------
     ProtocolError
-        The host sent something that is not the protocol.
+        The server sent something that is not the protocol.
     """
     try:
         Client(connection, model).run()
@@ -55,7 +55,7 @@ def serve(connection: Connection, model: Model) -> None:
 
 
 class Client:
-    """State of the answering side: the topology, and buffers for exactly one step."""
+    """The worker's side of the protocol; keeps buffers for exactly one step."""
 
     def __init__(self, connection: Connection, model: Model) -> None:
         self._connection = connection
@@ -93,14 +93,14 @@ class Client:
             elif word == m.EXIT:
                 return
             else:
-                msg = f"the host sent {word!r}, which is no message of the protocol"
+                msg = f"the server sent {word!r}, which is not a message of the protocol"
                 raise ProtocolError(msg)
 
     def _answer_init(self) -> None:
         self._connection.read(m.INTEGER.size)  # i-PI's bead index
         document = m.read_json(self._connection, "an INIT")
         if not isinstance(document, dict) or document.get("rootstock") != m.EXTENSION_VERSION:
-            msg = "the host speaks another version of the protocol: restart with one installation"
+            msg = "the server speaks another version of the protocol: restart with one installation"
             raise ProtocolError(msg)
         if "load" in document:
             self._load(decode(document["load"]))
@@ -110,7 +110,7 @@ class Client:
     def _load(self, config: Mapping[str, Any]) -> None:
         try:
             report = self._model.load(config)
-        except Exception as error:  # noqa: BLE001  whatever a model raises belongs to the host
+        except Exception as error:  # noqa: BLE001  every exception of a model is sent to the server
             self._connection.send([failure(error)])
             return
         self._properties = list(report["implemented_properties"])
@@ -123,7 +123,7 @@ class Client:
         self._connection.read_into([payload.data])
         arrays = layout.views(payload)
         if "numbers" not in arrays or "pbc" not in arrays:
-            msg = "the host sent a topology without numbers or pbc"
+            msg = "the server sent fixed inputs without numbers or pbc"
             raise ProtocolError(msg)
         self._fresh = (arrays, decode(document.get("info", {})))
         self._expect(len(arrays["numbers"]))
@@ -132,15 +132,15 @@ class Client:
         (natoms,) = m.INTEGER.unpack(self._count)
         word = bytes(self._request[: len(m.GETFORCE)])
         if natoms != len(self._positions) or word != m.GETFORCE:
-            msg = f"the host sent {natoms} atoms after a topology of {len(self._positions)}"
+            msg = f"the server sent {natoms} atoms, but fixed inputs of {len(self._positions)}"
             raise ProtocolError(msg)
         try:
             if self._fresh is not None:  # an error here is the answer to this step
                 self._model.set_fixed_inputs(*self._fresh)
                 self._fresh = None
-            found = self._model.compute(self._positions, self._cell, self._requested())
-            reply = self._pack(found)
-        except Exception as error:  # noqa: BLE001  whatever a model raises belongs to the host
+            results = self._model.evaluate(self._positions, self._cell, self._requested())
+            reply = self._pack(results)
+        except Exception as error:  # noqa: BLE001  every exception of a model is sent to the server
             reply = [failure(error)]
         self._connection.send(reply)
 
@@ -148,8 +148,8 @@ class Client:
         (mask,) = m.PROPERTIES.unpack_from(self._request, len(m.GETFORCE))
         return [name for bit, name in enumerate(self._properties) if mask >> bit & 1]
 
-    def _pack(self, found: Mapping[str, Any]) -> Buffers:
-        entries, payload, others = m.describe(found)
+    def _pack(self, results: Mapping[str, Any]) -> Buffers:
+        entries, payload, others = m.describe(results)
         reply: Buffers = [m.FORCEREADY, *payload]
         if (entries, others) != self._layout:
             self._layout = (entries, others)
@@ -163,7 +163,7 @@ def failure(error: BaseException) -> bytes:
     The frames of Rootstock itself are cut off from the top: what is left is the model's.
     """
     frames = error.__traceback__
-    while frames is not None and _ours(frames.tb_frame.f_code.co_filename):
+    while frames is not None and _is_rootstocks(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next
     shown = error.with_traceback(frames or error.__traceback__)
     kind = type(error)
@@ -178,12 +178,12 @@ def failure(error: BaseException) -> bytes:
     )
 
 
-_HOUSE = __file__.rsplit("protocol", 1)[0]
+_PACKAGE = __file__.rsplit("protocol", 1)[0]
 
 
-def _ours(filename: str) -> bool:
-    """Tell if a frame is Rootstock's; a catalogue file is a model's."""
-    return filename.startswith(_HOUSE) and not filename.endswith("_env.py")
+def _is_rootstocks(filename: str) -> bool:
+    """Tell if a frame belongs to Rootstock; a catalogue file belongs to the model."""
+    return filename.startswith(_PACKAGE) and not filename.endswith("_env.py")
 
 
 def _text(error: BaseException) -> str:

@@ -18,7 +18,7 @@ from ..errors import CallTimeoutError, PeerClosedError, ProtocolError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["HEADER", "MAX_JSON", "MAX_PAYLOAD", "Buffers", "Connection", "header"]
+__all__ = ["HEADER", "MAX_JSON", "MAX_PAYLOAD", "STALL", "Buffers", "Connection", "header"]
 
 #: Length of a header in bytes.
 HEADER = 12
@@ -26,6 +26,8 @@ HEADER = 12
 MAX_JSON = 64 * 2**20
 #: Largest binary payload that is accepted, in bytes. Checked before memory is taken.
 MAX_PAYLOAD = 2**31 - 1
+#: Seconds that a peer may stop in the middle of a message before it counts as stuck.
+STALL = 60.0
 #: Asked for as socket buffer: one step of 100,000 atoms. The kernel gives what it allows.
 _SOCKET_BUFFER = 4 * 2**20
 #: Buffers a kernel takes in one call (Linux: IOV_MAX = 1024).

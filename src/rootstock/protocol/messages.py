@@ -1,4 +1,4 @@
-"""The messages: i-PI's, and what our own two sides make of them. Byte tables beside the code.
+"""The messages: i-PI's, and our extension of them. Byte tables beside the code.
 
 i-PI (little-endian, atomic units, cell vectors as columns)::
 
@@ -10,12 +10,12 @@ i-PI (little-endian, atomic units, cell vectors as columns)::
     EXIT        12                                     end
 
 The extension, version 1 (ASE's units, unconverted; cell vectors as rows). It begins with an INIT
-whose text is a JSON object with the key ``rootstock``, so that a foreign peer never meets it::
+whose text is a JSON object with the key ``rootstock``, so that other programs never meet it::
 
     INIT        12  i4 0  i4 n  {"rootstock": 1, "load": {...}}
                                                        -> READY  12  i4 n  report | FAILED
     INIT        12  i4 0  i4 n  {"rootstock": 1, "layout": [...], "info": ...}  payload
-                                                       no answer; the topology from now on
+                                                       no answer; the fixed inputs from now on
     POSDATA     12  9 f8 cell  i4 natoms  3N f8 positions
     GETFORCE    12  u8 properties (bit i: the i-th of the report's implemented properties)
                                                        -> [LAYOUT] FORCEREADY | FAILED
@@ -24,7 +24,7 @@ whose text is a JSON object with the key ``rootstock``, so that a foreign peer n
     FAILED      12  i4 n  {"type", "bases", "message", "traceback"}
     EXIT        12                                     end
 
-A step is one gathered write (POSDATA and GETFORCE, before them INIT if the topology changed) and
+A step is one gathered write (POSDATA and GETFORCE, before them INIT if the fixed inputs changed) and
 one gathered reply. A *layout* is a list of ``[name, dtype, shape, kind]``; its payload is the raw
 arrays one after the other, each starting at a multiple of 16 bytes.
 """
@@ -105,7 +105,7 @@ def json_message(word: bytes, document: Any) -> bytes:
 
 
 def init_message(document: Any) -> bytes:
-    """Return an INIT of ours: i-PI's bead index, always 0, between its header and its text."""
+    """Return the extension's INIT: i-PI's bead index, always 0, between header and text."""
     text = json_message(INIT, document)
     return text[:HEADER] + INTEGER.pack(0) + text[HEADER:]
 
@@ -116,7 +116,7 @@ def read_json(connection: Connection, what: str) -> Any:
     Raises
     ------
     ProtocolError
-        The length is negative or too large (nothing is allocated then), or it is no JSON.
+        The length is negative or too large (nothing is allocated then), or it is not JSON.
     """
     nbytes = read_integer(connection)
     if not 0 <= nbytes <= MAX_JSON:
@@ -187,11 +187,11 @@ class Layout:
 
     def views(self, payload: np.ndarray) -> dict[str, Any]:
         """Return the arrays as views into `payload` (uint8), the scalars as values."""
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for (name, dtype, shape, kind), offset in zip(self.entries, self.offsets):
             array: Any = np.ndarray(shape, dtype, payload, offset)
-            found[name] = array if kind == "array" else _SCALARS[kind](array)
-        return found
+            values[name] = array if kind == "array" else _SCALARS[kind](array)
+        return values
 
 
 def _entry(name: Any, dtype: Any, shape: Any, kind: Any) -> Entry:
@@ -199,7 +199,7 @@ def _entry(name: Any, dtype: Any, shape: Any, kind: Any) -> Entry:
     numbers = dtype_of(dtype)
     plain = isinstance(shape, list) and all(type(n) is int and n >= 0 for n in shape)
     if not isinstance(name, str) or not plain or numbers.kind not in "biufc":
-        msg = f"{name!r:.40} is no array of numbers"
+        msg = f"{name!r:.40} is not an array of numbers"
         raise ValueError(msg)
     # NumPy counts the bytes of an empty array as if its empty dimensions had one element
     size = math.prod(max(n, 1) for n in shape) * numbers.itemsize
@@ -208,7 +208,7 @@ def _entry(name: Any, dtype: Any, shape: Any, kind: Any) -> Entry:
         raise ValueError(msg)
     fits = {"float": "f", "int": "iu", "scalar": "biufc"}.get(str(kind), "")
     if kind != "array" and (shape or numbers.kind not in fits):
-        msg = f"{name!r:.40} is no {kind!r:.20}"
+        msg = f"{name!r:.40} is not of kind {kind!r:.20}"
         raise ValueError(msg)
     return name, dtype, tuple(shape), kind
 
@@ -257,13 +257,13 @@ def describe(
 
 
 def _as_array(value: Any) -> Union[tuple[np.ndarray, str], None]:
-    """Return a contiguous array of plain numbers and its kind, or None if it is no such thing."""
+    """Return a contiguous array of plain numbers and its kind, or None for other types."""
     kind = "array"
     if type(value) is float:
         return np.array(value), "float"
     if type(value) is int and -(2**63) <= value < 2**63:
         return np.array(value, np.int64), "int"
-    if hasattr(value, "detach"):  # a tensor: what NumPy makes of it is what the caller can use
+    if hasattr(value, "detach"):  # a tensor: the caller can use its NumPy array
         value = value.detach().cpu().numpy()
     elif isinstance(value, np.generic):
         kind, value = "scalar", np.asarray(value)

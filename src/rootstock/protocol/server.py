@@ -1,4 +1,4 @@
-"""The driving side: one connection to our own worker."""
+"""The server: the main process's side of the connection to a worker."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from .data import Results, Structure, FixedInputs
     from .frames import Buffers, Connection
 
-__all__ = ["Host", "check_results"]
+__all__ = ["Server"]
 
 
 class Server:
-    """Drives a guest of the same version.
+    """Sends structures to a worker of the same version and receives results.
 
     Parameters
     ----------
@@ -29,8 +29,8 @@ class Server:
 
     Notes
     -----
-    Not thread-safe: the caller serialises. After any exception but :class:`ModelError` the
-    stream may be out of step: look at :attr:`owed`, and do without this host if it is not known.
+    Not thread-safe: the caller serialises. After any exception but :class:`ModelError` the stream
+    may be out of step: if :attr:`reply_pending` is false then, the server can't be used any more.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -41,13 +41,13 @@ class Server:
         self._layout = m.Layout.of(())
         self._others: dict[str, Any] = {}
         self._word = bytearray(len(m.FORCEREADY))
-        #: A request was written in full and nothing of its answer was read.
+        #: A request was written in full and nothing of its reply was read.
         self.reply_pending = False
-        #: Nothing was sent or received by halves: the next request may be written.
+        #: No message was sent or received in part: the next request may be written.
         self.synchronised = True
 
     def load(self, config: Mapping[str, Any], deadline: Optional[float] = None) -> dict[str, Any]:
-        """Have the guest load a model; return its report.
+        """Have the worker load a model; return its report.
 
         Raises
         ------
@@ -66,7 +66,7 @@ class Server:
         self._bits = {name: 1 << bit for bit, name in enumerate(names)}
         return report
 
-    def compute(
+    def evaluate(
         self,
         structure: Structure,
         properties: Iterable[str],
@@ -77,7 +77,7 @@ class Server:
         Parameters
         ----------
         structure : Structure
-            Its arrays are read, not kept; the topology is kept and must not change.
+            Its arrays are read, not kept; the fixed inputs are kept and must not change.
         properties : iterable of str
             What to ask the model for. The model may return more.
         deadline : float, optional
@@ -92,12 +92,11 @@ class Server:
         Raises
         ------
         ModelError
-            The model raised, or gave an energy, forces or a stress that are no such thing: another
-            shape, no real numbers, not finite.
+            The model raised.
         PropertyMissingError
             The model says that it has no such property.
         CallTimeoutError, PeerClosedError, ProtocolError
-            The connection can't be used any more, unless :attr:`owed`.
+            The connection can't be used any more, unless :attr:`reply_pending`.
         """
         positions = structure.positions
         buffers: Buffers = [
@@ -111,23 +110,22 @@ class Server:
             self._fixed_inputs
         ):  # copies take turns: images of a NEB
             buffers = _fixed_inputs_message(structure.fixed_inputs) + buffers
-        self._fixed_inputs = None  # until the guest has taken it
+        self._fixed_inputs = None  # until the worker has taken it
         self._connection.deadline = deadline
         self._write(buffers)
         results = self._results(deadline)
         self._fixed_inputs = structure.fixed_inputs
-        check_results(results, len(positions))
         return results
 
     def discard(self, deadline: float) -> None:
-        """Read and drop the answer that is owed after an interrupted call."""
+        """Read and drop the reply that is pending after an interrupted call."""
         try:
             self._results(deadline)
         except (ModelError, PropertyMissingError):
             return
 
     def exit(self) -> None:
-        """Tell the guest to end; one that does not take it at once is not waited for."""
+        """Tell the worker to end, without waiting for it to read that."""
         self._connection.deadline = 0.0
         self._connection.send([m.EXIT])
 
@@ -176,7 +174,7 @@ class Server:
 
     def _raise(self, word: bytes) -> None:
         if word != m.FAILED:
-            msg = f"the worker sent {word!r}, which is no answer"
+            msg = f"the worker sent {word!r}, which is not a reply"
             raise ProtocolError(msg)
         failed = m.read_json(self._connection, "an error")
         failed = _mapping(failed, "type", "message", "traceback", "bases")
@@ -204,51 +202,6 @@ def _mapping(document: Any, *names: str) -> dict[str, Any]:
         msg = f"the worker sent an object without {', '.join(names)}"
         raise ProtocolError(msg)
     return document
-
-
-def check_results(results: Mapping[str, Any], natoms: int) -> None:
-    """Refuse an energy, forces or a stress that can't be: whoever uses them would not notice.
-
-    Raises
-    ------
-    ModelError
-        Names the property, and what it is.
-    """
-    energy = ((), (1,))
-    shapes = {
-        "energy": energy,
-        "free_energy": energy,  # what ASE's optimizers follow
-        "forces": ((natoms, 3),),
-        "stress": ((6,), (3, 3)),
-    }
-    for name, allowed in shapes.items():
-        value = results.get(name)
-        if value is None:
-            continue
-        array = np.asarray(value)
-        if array.shape not in allowed or array.dtype.kind not in "fiu":
-            msg = (
-                f"the model gave {name} of shape {array.shape} and type {array.dtype} for {natoms} "
-                "atoms: its calculator is wrong"
-            )
-            raise ModelError(msg)
-        with np.errstate(over="ignore", invalid="ignore"):
-            finite = np.isfinite(array.sum())  # one pass, and no temporary
-        # a sum may overflow where no number did
-        if not finite and not np.isfinite(array).all():
-            msg = (
-                f"the model gave {name} that are not finite: {_where(array)}. Two atoms on one "
-                "spot, or far outside of what it knows?"
-            )
-            raise ModelError(msg)
-
-
-def _where(array: np.ndarray) -> str:
-    bad = ~np.isfinite(array)
-    if array.ndim == 2 and len(array) > 3:  # noqa: PLR2004  per atom
-        atoms = np.flatnonzero(bad.any(axis=1))
-        return f"{array[atoms[0]].tolist()} for atom {atoms[0]}, one of {len(atoms)}"
-    return str(array.tolist())
 
 
 def _fixed_inputs_message(fixed_inputs: FixedInputs) -> Buffers:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["UntransferableError", "decode", "dtype_of", "dumps", "encode", "encode_info", "loads"]
 
-#: What :attr:`numpy.dtype.str` gives for numbers, text, times and raw bytes. NumPy's own reading of
+#: The forms of :attr:`numpy.dtype.str` for numbers, text, times and raw bytes. NumPy's own reading of
 #: dtypes takes much more, and evaluates parts of it.
 _DTYPE = re.compile(r"[<>|](?:[biufcSUV]\d{1,9}|[mM]8(?:\[\d{0,9}[A-Za-z]{1,2}\])?)")
 #: Deeper nesting than this is refused: JSON parsers recurse.
@@ -160,10 +160,10 @@ def dtype_of(text: Any) -> np.dtype[Any]:
     Raises
     ------
     TypeError, ValueError
-        It is none, or one that does not cross the wire.
+        It is not a dtype, or one that does not cross the wire.
     """
     if not isinstance(text, str) or not _DTYPE.fullmatch(text):
-        msg = f"{text!r:.40} is no dtype that crosses the wire"
+        msg = f"{text!r:.40} is not a dtype that crosses the wire"
         raise ValueError(msg)
     return np.dtype(text)
 

@@ -1,11 +1,12 @@
-"""Child processes, each with all that it starts itself: they end when we say so, or with us.
+"""Child processes that end on request or with this process, with all processes they started.
 
-A child leads a session, and so a process group, of its own: Ctrl-C reaches us alone, and one signal
-reaches all of it. It inherits the read end of a pipe, its *lifeline*, to which we never write. When
-we are gone, by whatever death, the kernel closes the other end and, on Linux, sends SIGKILL to the
-group by itself (``F_SETSIG``): nothing in the child has to run for that, no thread, no handler.
-``PR_SET_PDEATHSIG`` would not do: it fires when the *thread* that started the child ends, and
-reaches one process. What starts a session of its own in turn, as daemons do, has left the group.
+A child leads a session, and so a process group, of its own: Ctrl-C reaches only this process, and
+one signal reaches the whole group. The child inherits the read end of a pipe, the *parent-death
+pipe*, to which this process never writes. When this process ends for any reason, the kernel closes
+the write end and, on Linux, sends SIGKILL to the group (``F_SETSIG``): no thread or handler of the
+child has to run for that. ``PR_SET_PDEATHSIG`` would not do: it fires when the *thread* that
+started the child ends, and reaches one process. Daemons, which start sessions of their own, leave
+the group.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-__all__ = ["Child"]
+__all__ = ["ChildProcess"]
 
 #: Seconds for the kernel to end a killed process. One in an uninterruptible read takes longer.
 _KILL_WAIT = 5.0
@@ -42,8 +43,8 @@ class ChildProcess:
         Program and arguments.
     inherit : sequence of int
         Descriptors that it gets under the same numbers.
-    announce : bool
-        Append the number of the lifeline's descriptor to the arguments.
+    pass_pipe : bool
+        Append the number of the parent-death pipe's descriptor to the arguments.
     **options
         Of :class:`subprocess.Popen`. stdin is empty by default.
 
@@ -57,7 +58,7 @@ class ChildProcess:
     popen : subprocess.Popen
         Of the program. Use :meth:`end`, not its own methods, to end it.
     pidfd : int or None
-        Readable when the program has ended; None where the system has no such thing.
+        Readable when the program has ended; None where the system lacks pidfds.
     """
 
     def __init__(
@@ -65,28 +66,28 @@ class ChildProcess:
         command: Sequence[str | Path],
         *,
         inherit: Sequence[int] = (),
-        announce: bool = False,
+        pass_pipe: bool = False,
         **options: Any,
     ) -> None:
-        far, near = os.pipe()
-        # An object: whatever happens to us, the garbage collector ends the child.
-        self._pipe = os.fdopen(near, "wb", 0)
+        read_end, write_end = os.pipe()
+        # A file object: closed by the garbage collector, it ends the child at the latest then.
+        self._pipe = os.fdopen(write_end, "wb", 0)
         self.pidfd: Optional[int] = None
         try:
             self.popen: subprocess.Popen[Any] = subprocess.Popen(  # noqa: S603  callers' programs
-                [*map(str, command), *([str(far)] if announce else [])],
-                pass_fds=(*inherit, far),
+                [*map(str, command), *([str(read_end)] if pass_pipe else [])],
+                pass_fds=(*inherit, read_end),
                 start_new_session=True,
                 **{"stdin": subprocess.DEVNULL, **options},
             )
-            _attach(far, self.popen.pid)
+            _attach(read_end, self.popen.pid)
         except BaseException:
             self._pipe.close()
             if hasattr(self, "popen"):
                 self.end()
             raise
         finally:
-            os.close(far)
+            os.close(read_end)
         self.pidfd = _open_pidfd(self.popen.pid)
         _living.add(self)
 
@@ -112,7 +113,7 @@ class ChildProcess:
         return True
 
     def end(self, grace: float = 0.0, ask: Optional[signal.Signals] = None) -> Optional[int]:
-        """Let the program end, then kill its group; once it has ended, just tell how.
+        """Let the program end, kill its group, and return the exit status.
 
         Parameters
         ----------
@@ -125,9 +126,9 @@ class ChildProcess:
         -------
         int or None
             The exit status, negative for a signal; None if even the kernel can't end it now, or
-            if it tells nobody, because this process ignores SIGCHLD.
+            if the status is unknown because this process ignores SIGCHLD.
         """
-        # As long as it was not waited for, its id can't belong to anybody else.
+        # As long as it was not waited for, its id can't belong to another process.
         if self.popen.returncode is None:
             if ask is not None:
                 self._signal(ask)
@@ -151,8 +152,8 @@ class ChildProcess:
             self.popen.wait(_KILL_WAIT)
         except subprocess.TimeoutExpired:
             warnings.warn(
-                f"process {self.popen.pid} can't be killed (it hangs in the kernel, in a read from "
-                "a file system that does not answer, say); it is left alone",
+                f"process {self.popen.pid} can't be killed (it hangs in the kernel, for example in a "
+                "read from a file system that does not answer); it is left alone",
                 RuntimeWarning,  # Python shows no ResourceWarning unless it is told to
                 stacklevel=2,
             )
@@ -165,25 +166,25 @@ class ChildProcess:
             self.pidfd = None
 
     def detach(self) -> None:
-        """In a forked process, whose child this is not: close the copies and leave it alone."""
+        """In a forked process: close the copies of the descriptors and leave the child alone."""
         self.popen.returncode = 0  # keeps Popen from waiting for it
         self.release()
 
 
-def _attach(parent_death: int, group: int) -> None:
-    """Have the kernel kill `group` when the other end of `lifeline` is closed.
+def _attach(pipe: int, group: int) -> None:
+    """Have the kernel kill `group` when the other end of `pipe` is closed.
 
     That belongs to the open pipe and not to the descriptor: the child's copy keeps it alive.
-    Whoever is killed in the instant before this leaves a child that does not know: a worker looks
-    at its lifeline as soon as it runs, and other programs end by themselves.
+    If this process is killed in the instant before, a worker checks the pipe as soon as it runs,
+    and other programs end by themselves.
     """
     if sys.platform != "linux":
-        return  # a worker sees that and waits by itself
-    with contextlib.suppress(OSError):  # a sandbox that has no such thing: likewise
-        fcntl.fcntl(parent_death, fcntl.F_SETOWN, -group)
-        fcntl.fcntl(parent_death, fcntl.F_SETSIG, signal.SIGKILL)
-        flags = fcntl.fcntl(parent_death, fcntl.F_GETFL)
-        fcntl.fcntl(parent_death, fcntl.F_SETFL, flags | os.O_ASYNC)
+        return  # the worker's own thread waits instead
+    with contextlib.suppress(OSError):  # a sandbox without it: likewise
+        fcntl.fcntl(pipe, fcntl.F_SETOWN, -group)
+        fcntl.fcntl(pipe, fcntl.F_SETSIG, signal.SIGKILL)
+        flags = fcntl.fcntl(pipe, fcntl.F_GETFL)
+        fcntl.fcntl(pipe, fcntl.F_SETFL, flags | os.O_ASYNC)
 
 
 def _open_pidfd(pid: int) -> Optional[int]:

@@ -1,5 +1,5 @@
-"""The guest process: runs inside a model's environment, and is never installed there.
+"""The worker: runs inside a model's environment, and is never installed there.
 
-No module of the host imports this package; :mod:`rootstock.launch` knows only where it lies.
-Standard library, NumPy and ASE, Python 3.9 on.
+No module of the main process imports this package; :mod:`rootstock.runtime` starts it by its path.
+Standard library, NumPy and ASE, Python 3.9 and newer.
 """

@@ -1,4 +1,4 @@
-"""Entry point: ``python -I .../worker/__main__.py SOCKET_FD LIFELINE_FD``, by path.
+"""Entry point: ``python -I .../worker/__main__.py SOCKET_FD PARENT_DEATH_FD``, by path.
 
 The rest of Rootstock is found through a stub package of a private name, which has nothing but a
 ``__path__``: neither the client's ``rootstock/__init__.py`` nor its site-packages are ever run or
@@ -12,8 +12,8 @@ import types
 
 
 def main() -> int:
-    """Connect the parts and serve until the host goes away."""
-    socket_fd, lifeline_fd = int(sys.argv[1]), int(sys.argv[2])
+    """Connect the parts and serve until the main process goes away."""
+    socket_fd, parent_death_fd = int(sys.argv[1]), int(sys.argv[2])
     # What the caller ignores or blocks is inherited: without SIGCHLD a model's own helper
     # processes would all seem to end well.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -21,11 +21,11 @@ def main() -> int:
     stub = types.ModuleType("_rootstock")
     stub.__path__ = [os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
     sys.modules[stub.__name__] = stub
-    sys.argv[:] = ["rootstock-worker"]  # model libraries that look at it must not find our numbers
+    sys.argv[:] = ["rootstock-worker"]  # model libraries may read it
 
     from _rootstock.worker import parent_death
 
-    parent_death.attach(lifeline_fd)
+    parent_death.attach(parent_death_fd)
     try:
         import ase
         import numpy as np
@@ -43,7 +43,7 @@ def main() -> int:
     from _rootstock.protocol.client import serve
     from _rootstock.worker.model import EnvironmentModel
 
-    os.set_inheritable(socket_fd, False)  # noqa: FBT003  helpers of a model never hold the wire
+    os.set_inheritable(socket_fd, False)  # noqa: FBT003  helper processes of a model never hold the connection
     connection = Connection(socket.socket(fileno=socket_fd))
     os.register_at_fork(after_in_child=connection.close)
     serve(connection, EnvironmentModel())

@@ -1,9 +1,11 @@
-"""The model: an environment file's ``setup()``, the Atoms it sees and what it returns."""
+"""The model: the calculator of an environment file's ``setup()`` and the Atoms it sees."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import importlib.util
+import inspect
 import os
 import platform
 import sys
@@ -11,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes, compare_atoms
+
+from ..protocol.values import UntransferableError, encode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +29,7 @@ _MODULE = "_rootstock_environment"
 
 
 class EnvironmentModel:
-    """What a guest answers with: the calculator that ``setup()`` returned."""
+    """The calculator that ``setup()`` returned; what the client evaluates."""
 
     def __init__(self) -> None:
         self._calculator: Any = None
@@ -41,36 +45,41 @@ class EnvironmentModel:
         ----------
         config : mapping
             ``file``, ``argument``, ``device``, ``options``, ``threads`` (or None), ``packages``
-            (names whose versions are reported) and ``watch`` (report which files are opened).
+            (names whose versions are reported) and ``record_opened_files``.
 
         Returns
         -------
         dict
-            The fields of :class:`rootstock.data.WorkerReport`.
+            The fields of :class:`rootstock.protocol.data.WorkerReport`.
         """
-        opened = _watch() if config.get("watch") else set()
+        record = config.get("record_opened_files")
+        opened = _record_opened_files() if record else set()
         device = _decide_device(config["device"])
         setup = getattr(_import_file(config["file"]), "setup", None)
         if not callable(setup):
             msg = f"{config['file']} has no function setup(model, device)"
             raise TypeError(msg)
+        settings = _settings(setup, config["options"])
         calculator = setup(config["argument"], device, **config["options"])
         if not callable(getattr(calculator, "calculate", None)):
-            what = type(calculator).__name__
-            msg = f"setup() in {config['file']} returned {what}, which is no ASE calculator"
+            kind = type(calculator).__name__
+            msg = f"setup() in {config['file']} returned {kind} instead of an ASE calculator"
             raise TypeError(msg)
         _limit_threads(config["threads"])
         self._calculator = calculator
         self._direct = _uses_ases_get_property(calculator)
-        kind = type(calculator)
+        cls = type(calculator)
         return {
             "implemented_properties": [str(n) for n in calculator.implemented_properties],
             "device": device,
-            "calculator": f"{kind.__module__}.{kind.__qualname__}",
+            "calculator": f"{cls.__module__}.{cls.__qualname__}",
             "python": platform.python_version(),
             "packages": _versions(config["packages"]),
             "pid": os.getpid(),
-            "opened": sorted(opened | _mapped() if config.get("watch") else ()),
+            "gpu": _gpu_name(device),
+            "precision": _precision(),
+            "settings": settings,
+            "opened": sorted(opened | _mapped_files() if record else ()),
         }
 
     def set_fixed_inputs(self, arrays: Mapping[str, np.ndarray], info: dict[Any, Any]) -> None:
@@ -83,7 +92,7 @@ class EnvironmentModel:
         self._atoms = atoms
         self._fixed_inputs_changed = True
 
-    def compute(
+    def evaluate(
         self, positions: np.ndarray, cell: np.ndarray, properties: list[str]
     ) -> Mapping[str, Any]:
         """Evaluate the model as ``Atoms.get_...()`` would after a change of the structure.
@@ -101,9 +110,9 @@ class EnvironmentModel:
             atoms.cell[:] = cell
             changes = self._compare(atoms)
         self._previous = None  # a calculator that raises leaves nothing behind to rely on
-        found = self._evaluate(atoms, properties, changes)
+        results = self._calculate(atoms, properties, changes)
         self._previous = atoms
-        return found
+        return results
 
     def _compare(self, atoms: Atoms) -> list[str]:
         """Return what changed, in ASE's words and order; a step always counts as moved."""
@@ -118,7 +127,7 @@ class EnvironmentModel:
         self._fixed_inputs_changed = False
         return [name for name in all_changes if name in changed]
 
-    def _evaluate(
+    def _calculate(
         self, atoms: Atoms, properties: list[str], changes: list[str]
     ) -> Mapping[str, Any]:
         calculator = self._calculator
@@ -128,8 +137,8 @@ class EnvironmentModel:
                 calculator.atoms = atoms.copy()
             calculator.calculate(atoms, properties, changes)
             return dict(calculator.results)
-        found = {name: calculator.get_property(name, atoms) for name in properties}
-        return {**getattr(calculator, "results", {}), **found}
+        asked = {name: calculator.get_property(name, atoms) for name in properties}
+        return {**getattr(calculator, "results", {}), **asked}
 
 
 def _forget(calculator: Any) -> None:
@@ -152,7 +161,7 @@ def _uses_ases_get_property(calculator: Any) -> bool:
 def _import_file(path: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(_MODULE, path)
     if spec is None or spec.loader is None:
-        msg = f"{path} is no Python file"
+        msg = f"{path} is not a Python file"
         raise ImportError(msg)
     module = importlib.util.module_from_spec(spec)
     sys.modules[_MODULE] = module  # where dataclasses and pickle look for it
@@ -160,8 +169,8 @@ def _import_file(path: str) -> ModuleType:
     return module
 
 
-def _watch() -> set[str]:
-    """Return a set that all files end up in that Python opens from now on."""
+def _record_opened_files() -> set[str]:
+    """Return a set that receives the path of every file that Python opens from now on."""
     opened: set[str] = set()
 
     def note(event: str, arguments: Any) -> None:
@@ -172,7 +181,7 @@ def _watch() -> set[str]:
     return opened
 
 
-def _mapped() -> set[str]:
+def _mapped_files() -> set[str]:
     """Return the files that are mapped into memory: how C++ and Rust load weights."""
     try:
         with open("/proc/self/maps") as stream:
@@ -203,11 +212,51 @@ def _limit_threads(threads: Optional[int]) -> None:
         torch.set_num_threads(threads)
 
 
+def _settings(setup: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that ``setup()`` runs with, its defaults included, as JSON data."""
+    try:
+        parameters = list(inspect.signature(setup).parameters.values())[2:]  # model, device
+    except (TypeError, ValueError):
+        parameters = []
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    settings = {}
+    for name, value in {**defaults, **options}.items():
+        with contextlib.suppress(UntransferableError):
+            settings[name] = encode(value)
+    return settings
+
+
+def _gpu_name(device: str) -> str:
+    """Return the name of the GPU in use; empty on other devices."""
+    torch = sys.modules.get("torch")
+    if not device.startswith("cuda") or torch is None or not torch.cuda.is_available():
+        return ""
+    return str(torch.cuda.get_device_name())
+
+
+def _precision() -> dict[str, str]:
+    """Return PyTorch's precision settings; empty without PyTorch."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return {}
+    settings = {
+        "default_dtype": str(torch.get_default_dtype()).rpartition(".")[2],
+        "float32_matmul_precision": str(torch.get_float32_matmul_precision()),
+    }
+    for name in ("cuda.matmul", "cudnn"):
+        backend: Any = torch.backends
+        for part in name.split("."):
+            backend = getattr(backend, part)
+        with contextlib.suppress(RuntimeError):  # set through PyTorch's newer interface
+            settings[f"{name}.allow_tf32"] = str(backend.allow_tf32)
+    return settings
+
+
 def _versions(names: list[str]) -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in names:
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
