@@ -3,7 +3,8 @@
 >>> from rootstock import RootstockCalculator
 >>> calc = RootstockCalculator(model="chgnet")  # doctest: +SKIP
 
-Importing this package is cheap: a public name is imported when it is first asked for.
+Importing this package is cheap: a public name is imported when it is first used. Errors that are
+not listed here are in :mod:`rootstock.errors`.
 """
 
 from __future__ import annotations
@@ -11,83 +12,78 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ._version import __version__
+
 if TYPE_CHECKING:
     from .calculator import RootstockCalculator
-    from .environments.build import install, prepare
-    from .environments.discovery import available
+    from .conformance.verify import verify
     from .errors import (
         BuildError,
         CalculationError,
-        CallTimeoutError,
         ConfigurationError,
-        EnvironmentFileError,
-        InsecureWarning,
-        ModelError,
-        PeerClosedError,
-        PropertyMissingError,
-        ProtocolError,
-        RootError,
         RootstockError,
-        SetupError,
         StartupError,
-        StructureError,
-        UnknownNameError,
-        WeightsError,
-        WorkerDiedError,
     )
     from .ipi.calculator import IPICalculator
-    from .settings.root import Root, find_root
     from .ipi.driver import serve
+    from .maintenance.fetch import fetch
+    from .maintenance.install import available, install
+    from .runtime.preparation import prepare
+    from .runtime.provenance import ModelIdentity, Provenance
+    from .runtime.spec import WorkerSpec
+    from .settings.root import Root, find_root
 
-__version__ = "0.3.0"
-
-_HOMES = {
-    "IPICalculator": "listening",
+#: Public names and the modules that define them.
+_MODULES = {
+    "BuildError": "errors",
+    "CalculationError": "errors",
+    "ConfigurationError": "errors",
+    "IPICalculator": "ipi.calculator",
+    "ModelIdentity": "runtime.provenance",
+    "Provenance": "runtime.provenance",
+    "Root": "settings.root",
     "RootstockCalculator": "calculator",
-    "available": "environments",
-    "install": "environments",
-    "prepare": "environments",
-    "Root": "root",
-    "find_root": "root",
-    "serve": "serving",
+    "RootstockError": "errors",
+    "StartupError": "errors",
+    "WorkerSpec": "runtime.spec",
+    "available": "maintenance.install",
+    "fetch": "maintenance.fetch",
+    "find_root": "settings.root",
+    "install": "maintenance.install",
+    "prepare": "runtime.preparation",
+    "serve": "ipi.driver",
+    "verify": "conformance.verify",
 }
 
 __all__ = [
     "BuildError",
     "CalculationError",
-    "CallTimeoutError",
     "ConfigurationError",
-    "EnvironmentFileError",
     "IPICalculator",
-    "InsecureWarning",
-    "ModelError",
-    "PeerClosedError",
-    "PropertyMissingError",
-    "ProtocolError",
+    "ModelIdentity",
+    "Provenance",
     "Root",
-    "RootError",
     "RootstockCalculator",
     "RootstockError",
-    "SetupError",
     "StartupError",
-    "StructureError",
-    "UnknownNameError",
-    "WeightsError",
-    "WorkerDiedError",
+    "WorkerSpec",
+    "__version__",
     "available",
+    "fetch",
     "find_root",
     "install",
     "prepare",
     "serve",
+    "verify",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _MODULES:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
-    return getattr(import_module(f".{_HOMES.get(name, 'errors')}", __name__), name)
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "__version__"])
+    return sorted(__all__)

@@ -1,36 +1,44 @@
-"""The ASE face: :class:`RootstockCalculator`."""
+"""The ASE calculator whose model runs in a worker: :class:`RootstockCalculator`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn, Optional, Union
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NoReturn, Optional
 
 import numpy as np
-from ase.calculators.calculator import Calculator, all_changes, compare_atoms
+from ase.calculators.calculator import Calculator, all_changes, all_properties, compare_atoms
 
-from . import environments
-from ._version import __version__
-from .runtime.arguments import make_spec, refuse_keywords
-from .structures import to_atoms, from_atoms
 from .errors import ConfigurationError, PropertyMissingError, StructureError
-from .runtime.session import SessionHandle, Session
-from .support.suggestions import similar_names, did_you_mean
-from .protocol.values import encode
+from .runtime.arguments import make_spec, signature
+from .runtime.handle import SessionHandle
+from .runtime.preparation import prepare
+from .runtime.session import Session
+from .structures import from_atoms, to_atoms
+from .support.suggestions import did_you_mean, similar_names
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from ase import Atoms
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
     from .protocol.data import Structure, WorkerReport
+    from .runtime.arguments import CalculatorArguments
+    from .runtime.provenance import Provenance
     from .runtime.spec import WorkerSpec
     from .support.progress import Progress
 
 __all__ = ["RootstockCalculator"]
 
-#: Half an hour: importing a model from a busy parallel file system can take minutes.
-_STARTUP_TIMEOUT = 1800.0
+
+class _ImplementedProperties:
+    """ASE's list of properties on the class; the model's own on an instance."""
+
+    def __get__(self, instance: Optional[RootstockCalculator], owner: type) -> list[str]:
+        if instance is None:
+            return list(all_properties)
+        return list(instance.report.implemented_properties)
 
 
 class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
@@ -40,11 +48,13 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
     ----------
     model : str
         ``"chgnet"``, ``"mace-medium"``, ``"mace-/path/to/weights.pt"``: the name of an
-        environment, then perhaps a dash and what its ``setup()`` gets as ``model``. With
-        `environment`, all of it goes to ``setup()`` verbatim.
+        environment, optionally followed by a dash and the argument ``model`` of its ``setup()``.
+        With `environment`, the whole string goes to ``setup()`` verbatim.
     root, cluster : path-like or str, optional
-        Where environments and weights are: a folder, or the name of a cluster. At most one; with
-        neither, ``ROOTSTOCK_ROOT``, the config file, then a folder of the user's own.
+        The root with environments and weights: a folder, or the name of a cluster. At most one;
+        with neither, ``ROOTSTOCK_ROOT``, the config file, then a folder of the user's own.
+    checkpoint : str, optional
+        A synonym of `model`.
     environment : path-like, optional
         An environment file to use as it is. Without `root` its environment is the one that
         ``uv run --script`` itself would use.
@@ -60,14 +70,16 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
     startup_timeout : float or None
         Seconds that loading the model may take (building its environment not counted).
     progress : Progress, optional
-        Where the first build shows how it goes; by default what fits stderr.
+        Shows the progress of the first build; by default what fits stderr.
 
     Raises
     ------
     ConfigurationError
-        Arguments that make no sense, or unknown ones.
+        Invalid arguments.
+    UnknownArgumentError
+        A keyword argument that does not exist; also a ``TypeError``.
     UnknownNameError
-        A model or cluster that nobody knows.
+        An unknown model or cluster.
     EnvironmentFileError
         The model's environment file is missing or broken.
     WeightsError
@@ -83,109 +95,81 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
     """
 
     name = "rootstock"
+    implemented_properties = _ImplementedProperties()
+    __signature__ = signature()
 
-    def __init__(  # noqa: PLR0913  the public face: each is a keyword that users know
+    def __init__(
         self,
         model: Optional[str] = None,
         *,
-        root: Optional[Union[str, os.PathLike[str]]] = None,
-        cluster: Optional[str] = None,
-        environment: Optional[Union[str, os.PathLike[str]]] = None,
-        device: str = "auto",
-        setup_kwargs: Optional[Mapping[str, Any]] = None,
-        threads: Optional[int] = None,
-        timeout: Optional[float] = None,
-        startup_timeout: Optional[float] = _STARTUP_TIMEOUT,
         progress: Optional[Progress] = None,
-        **unknown: Any,
+        **arguments: Unpack[CalculatorArguments],
     ) -> None:
-        if unknown:
-            refuse_keywords(unknown)
-        spec = make_spec(
-            model,
-            root=root,
-            cluster=cluster,
-            environment=environment,
-            device=device,
-            setup_kwargs=setup_kwargs,
-            threads=threads,
-            timeout=timeout,
-            startup_timeout=startup_timeout,
-            progress=progress,
-        )
+        spec = make_spec(model, **arguments)
         self.results: dict[str, Any] = {}
         self._structure: Optional[Structure] = None
-        self._join(Session(spec))
+        self._progress = progress
+        self._share(Session(spec))
         super().__init__()
         self.parameters.update(self._describe())
 
     # --- the worker -----------------------------------------------------------------------------
 
-    def _join(self, session: Session) -> None:
+    def _share(self, session: Session) -> None:
         self._handle = SessionHandle(session, self)
 
     @property
     def _session(self) -> Session:
         return self._handle.session
 
+    def _ready(self) -> Session:
+        """Return the session, its spec prepared: builds the environment at the first need."""
+        session = self._handle.hold()
+        if session.spec.build is None:
+            with session.lock:
+                session.spec = prepare(session.spec, progress=self._progress)
+        return session
+
     def close(self) -> None:
-        """Give up the worker; it ends unless a copy of this calculator still needs it.
+        """Release the worker; it ends unless a copy of this calculator still needs it.
 
         The calculator stays usable: the next calculation starts a worker again.
         """
-        self._handle.give_up()
+        self._handle.release()
 
     def __enter__(self) -> Self:
         """Return the calculator itself."""
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        """Give up the worker."""
+        """Release the worker."""
         self.close()
 
     @property
     def report(self) -> WorkerReport:
-        """What the worker says of itself; starts it if need be."""
-        return self._handle.hold().report()
+        """The worker's report; starts the worker if need be."""
+        return self._ready().report()
 
     @property
     def device(self) -> str:
-        """The device that the model runs on; before the start, what was asked for."""
+        """The device that the model runs on; before the start, the one asked for."""
         started = self._session.started
         return self._session.spec.device if started is None else started.device
 
     @property
-    def implemented_properties(self) -> list[str]:
-        """The model's own list of properties; starts the worker if need be."""
-        return list(self.report.implemented_properties)
-
-    @property
     def spec(self) -> WorkerSpec:
-        """What its workers are started with; frozen, and can be pickled."""
+        """How its workers are started; frozen, and can be pickled."""
         return self._session.spec
 
     @property
     def log(self) -> str:
-        """What the worker printed last."""
+        """The end of the worker's output."""
         return self._session.log
 
     @property
-    def provenance(self) -> dict[str, Any]:
-        """Which model, environment, device and versions stand behind the results; JSON-able."""
-        report, spec = self.report, self.spec
-        environment = self._session.environment
-        return {
-            "rootstock": __version__,
-            "model": spec.text,
-            "environment": spec.file.name,
-            "environment_key": "" if environment is None else environment.key,
-            "calculator": report.calculator,
-            "device": report.device,
-            "threads": spec.threads,
-            "python": report.python,
-            "packages": dict(report.packages),
-            "weights": environments.weights_provenance(spec.root, spec.file.name, spec.argument),
-        }
+    def provenance(self) -> Provenance:
+        """Model, environment, device and versions behind the results; starts the worker."""
+        return self._ready().provenance
 
     # --- ASE ------------------------------------------------------------------------------------
 
@@ -193,9 +177,9 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         self,
         atoms: Optional[Atoms] = None,
         properties: Iterable[str] = ("energy",),
-        system_changes: Iterable[str] = all_changes,  # noqa: ARG002  ASE's; changes are looked up
+        system_changes: Iterable[str] = all_changes,  # noqa: ARG002  ASE's; changes are detected here
     ) -> None:
-        """Calculate `properties` of `atoms`; :attr:`results` then holds all the model gave.
+        """Calculate `properties` of `atoms`; :attr:`results` then holds all results of the model.
 
         Raises
         ------
@@ -208,7 +192,7 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         """
         wanted = (properties,) if isinstance(properties, str) else tuple(properties)
         with self._session.lock:
-            self._evaluate(self._look(atoms), wanted)
+            self._evaluate(self._current_structure(atoms), wanted)
 
     def get_property(
         self,
@@ -230,7 +214,7 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             The model has no such property.
         """
         with self._session.lock:
-            structure = self._look(atoms)
+            structure = self._current_structure(atoms)
             started = self._session.started
             if started is not None and name not in started.implemented_properties:
                 self._refuse_property(name)
@@ -243,8 +227,8 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             result = self.results[name]
             return result.copy() if isinstance(result, np.ndarray) else result
 
-    def _look(self, atoms: Optional[Atoms]) -> Structure:
-        """Return the structure in question, forgetting the results of any other."""
+    def _current_structure(self, atoms: Optional[Atoms]) -> Structure:
+        """Return the structure to evaluate; drop the results of another one."""
         if atoms is None:
             if self._structure is None:
                 msg = "no atoms were given, and none were calculated before"
@@ -257,19 +241,19 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         return structure
 
     def _evaluate(self, structure: Structure, wanted: tuple[str, ...]) -> None:
-        """Add what the worker gives for `structure` to the results."""
-        session = self._handle.hold()
+        """Add the worker's results for `structure`."""
+        session = self._ready()
         implemented = session.report().implemented_properties
         for name in wanted:
             if name not in implemented:
                 self._refuse_property(name)
-        self.results.update(session.compute(structure, wanted))
+        self.results.update(session.evaluate_one(structure, wanted))
 
     def _refuse_property(self, name: str) -> NoReturn:
-        implemented = self._session.report().implemented_properties
+        implemented = self.report.implemented_properties
         similar = similar_names(name, implemented)
         msg = (
-            f"model {self._session.spec.text!r} has no property {name!r} here{did_you_mean(similar)} "
+            f"model {self._session.spec.model!r} has no property {name!r} here{did_you_mean(similar)} "
             f"It has {', '.join(implemented)}."
         )
         raise PropertyMissingError(msg)
@@ -295,7 +279,7 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         return list(compare_atoms(self.atoms, atoms, tol=tol)) or ["info"]
 
     def set(self, **kwargs: Any) -> dict[str, Any]:
-        """Refuse: what a calculator was made with stays."""
+        """Refuse: a calculator's arguments can't be changed."""
         if kwargs:
             msg = f"{', '.join(kwargs)} can't be changed afterwards: make another calculator"
             raise ConfigurationError(msg)
@@ -326,29 +310,30 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         twin.__dict__.update(
             state, parameters=type(self.parameters)(self.parameters), results=results
         )
-        twin._join(self._session)  # noqa: SLF001  its own class
+        twin._share(self._session)  # noqa: SLF001  its own class
         return twin
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return all but the worker, for a pickle."""
+        """Return all but the worker, for a pickle; a build is found anew where it is loaded."""
         state = {k: v for k, v in vars(self).items() if k != "_lease"}
-        return {**state, "recipe": self._session.spec}
+        return {**state, "spec": replace(self._session.spec, build=None)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take over a pickled state; a worker of its own starts when it is needed."""
-        spec = state.pop("recipe")
+        """Restore a pickled state; a worker of its own starts when it is needed."""
+        spec = state.pop("spec")
         self.__dict__.update(state)
-        self._join(Session(spec))
+        self._share(Session(spec))
 
     def _describe(self) -> dict[str, Any]:
         """Return the parameters for ``todict``, JSON-able, without defaults."""
         spec = self._session.spec
+        file = spec.environment.file
         described = {
-            "model": spec.text,
+            "model": spec.model,
             "root": None if spec.root is None else str(spec.root.path),
-            "environment": str(spec.file.path) if spec.file.origin == "file" else None,
+            "environment": str(file.path) if file.origin == "file" else None,
             "device": spec.device,
-            "setup_kwargs": encode(dict(spec.options)) or None,
+            "setup_kwargs": json.loads(spec.options) or None,
             "threads": spec.threads,
         }
         return {name: value for name, value in described.items() if value is not None}

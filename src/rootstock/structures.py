@@ -1,4 +1,4 @@
-"""ASE Atoms -> Structure: what a model may read of them, checked, and what changed since."""
+"""ASE Atoms <-> Structure: everything that a model may read, checked."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Optional
 import numpy as np
 from ase import Atoms
 
-from .protocol.data import Structure, FixedInputs
 from .errors import StructureError
+from .protocol.data import FixedInputs, Structure
 from .protocol.values import decode, encode_info, loads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["rebuild", "take"]
+__all__ = ["from_atoms", "to_atoms"]
 
-#: Positions travel by themselves. Momenta change in every step of MD and no potential reads them.
+#: Positions are sent by themselves. Momenta change in every step of MD and no potential reads them.
 _NOT_FIXED = ("positions", "momenta")
 
 
@@ -45,7 +45,7 @@ def from_atoms(atoms: Atoms, last: Optional[Structure] = None) -> Structure:
 
 
 def to_atoms(structure: Structure) -> Atoms:
-    """Return new Atoms that `take` would turn into an equal structure."""
+    """Return new Atoms that :func:`from_atoms` would turn into an equal structure."""
     arrays = dict(structure.fixed_inputs.arrays)
     atoms = Atoms(
         numbers=arrays.pop("numbers"),
@@ -102,7 +102,7 @@ def _check(positions: np.ndarray, cell: np.ndarray) -> None:
         bad = np.flatnonzero(~np.isfinite(positions).all(axis=1))
         msg = (
             f"the position of atom {bad[0]} is not finite: {positions[bad[0]].tolist()} (one "
-            f"of {len(bad)}); an exploding trajectory, or a file that was read wrongly?"
+            f"of {len(bad)}); check for an exploding trajectory, or a file in another format"
         )
         raise StructureError(msg)
     if not all(map(math.isfinite, cell.ravel().tolist())):

@@ -59,8 +59,8 @@ def gc(  # noqa: PLR0913, PLR0917  options, which nobody passes by place
     """Remove old environments and leftovers of killed builds; shows the plan first."""
     with reporting_errors():
         from ..maintenance.gc import collect, plan_collection
-        from ..support.progress import default_progress
         from ..settings.root import find_root
+        from ..support.progress import default_progress
 
         plan = tuple(plan_collection(find_root(root, cluster), days, caches=caches))
         ask = not (yes or dry_run or as_json) and sys.stdin.isatty()

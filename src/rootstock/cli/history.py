@@ -21,7 +21,6 @@ from .output import (
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..maintenance.history import Build
 
 __all__ = ["history", "rollback"]
 
@@ -64,8 +63,8 @@ def history(
 ) -> None:
     """Show what was built, when and by whom; 'rollback' goes back to it."""
     with reporting_errors():
-        from ..maintenance.history import history as look
         from ..environments.discovery import read_by_name
+        from ..maintenance.history import history as look
         from ..settings.root import find_root
 
         place = find_root(root, cluster)

@@ -57,9 +57,9 @@ def lock(  # noqa: PLR0913, PLR0917  options, which nobody passes by place
 ) -> None:
     """Make or refresh a lock without building; 'install' builds what it says."""
     with reporting_errors():
-        from ..environments.options import BuildOptions
         from ..environments.build import relock
         from ..environments.discovery import read_by_name
+        from ..environments.options import BuildOptions
         from ..settings.root import find_root
 
         place = find_root(root, cluster)

@@ -51,8 +51,8 @@ def pack(
 ) -> None:
     """Write a built environment, its lock and its weights into one file."""
     with reporting_errors():
-        from ..maintenance.pack import pack as write
         from ..environments.discovery import read_by_name
+        from ..maintenance.pack import pack as write
         from ..settings.root import find_root
 
         place = find_root(root, cluster)

@@ -21,7 +21,6 @@ from .output import (
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from ..maintenance.history import Build
 
 __all__ = ["show_environment"]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
+from .fetch import options_of
 from .output import (
     CHECK_FAILED,
     ClusterOption,
@@ -18,13 +19,12 @@ from .output import (
     show,
     table,
 )
-from .fetch import options_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from ..settings.root import Root
     from ..conformance import Verification
+    from ..settings.root import Root
 
 __all__ = ["verify"]
 
@@ -73,8 +73,8 @@ def verify(  # noqa: PLR0913, PLR0917  options, which nobody passes by place
     """Check models on this machine and device, and record it; end with 9 if one fails."""
     with reporting_errors():
         from ..calculator import RootstockCalculator
-        from ..settings.root import find_root
         from ..conformance import verify as check
+        from ..settings.root import find_root
 
         place = find_root(root, cluster)
         found = []

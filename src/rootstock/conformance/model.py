@@ -16,10 +16,10 @@ from urllib.parse import quote
 
 import numpy as np
 
-from ..support.processes import ChildProcess
 from ..errors import RootstockError
 from ..runtime.variables import pin_device, worker_variables
 from ..settings.root import maintaining, writing
+from ..support.processes import ChildProcess
 from .checks import Check, check_calculator, of_element, samples
 
 if TYPE_CHECKING:

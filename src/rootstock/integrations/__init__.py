@@ -1,1 +1,1 @@
-"""Other programs that Rootstock's models work in: one file each, made of public names only."""
+"""Rootstock in other programs: one module for each."""

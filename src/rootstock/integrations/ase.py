@@ -3,7 +3,7 @@
 ASE has no entry point for calculators. It does load those of file formats (``ase.ioformats``) when
 ``ase.io`` is imported, so the one for ``format="ipi"`` leads here, and here the name ``rootstock``
 is registered on the way: for :func:`ase.calculators.calculator.get_calculator_class` and for
-``ase run rootstock``. Loading this costs nothing; the calculator is imported when one is made.
+``ase run rootstock``. The calculator is imported when one is made.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase.calculators.calculator import external_calculators, register_calculator_class
 from ase.utils.plugins import ExternalIOFormat
+
+from ..ipi.units import BOHR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -35,7 +37,7 @@ IPI_FORMAT = ExternalIOFormat(
 _CELL = re.compile(r"CELL[({\[](abcABC|H|GENH)[)}\]]:\s*((?:[-+0-9.Ee]+\s*){6,9})")
 _UNIT = re.compile(r"(positions|cell)\{(\w+)\}")
 #: Å per unit; i-PI's own default is atomic units.
-_LENGTHS = {"angstrom": 1.0, "atomic_unit": 0.5291772105638411}
+_LENGTHS = {"angstrom": 1.0, "atomic_unit": BOHR}
 
 
 def make_calculator(**kwargs: Any) -> RootstockCalculator:
@@ -87,7 +89,7 @@ def read_ipi(fd: TextIO, index: Any) -> Iterator[Atoms]:
     Raises
     ------
     ValueError
-        The file is no such file.
+        The file is not in i-PI's format.
     """
     frames = list(_frames(fd))
     yield from frames[index] if isinstance(index, slice) else [frames[index]]

@@ -83,7 +83,7 @@ class ModelForces:
     Attributes
     ----------
     atoms : Atoms or None
-        What the model saw last: sorted by atom id, in LAMMPS' own (restricted triclinic) cell.
+        What the model evaluated last: sorted by atom id, in LAMMPS' own (restricted triclinic) cell.
 
     Raises
     ------
@@ -162,7 +162,7 @@ class ModelForces:
         results = calc.results
         for name in self._wanted:
             if name not in results:
-                msg = f"the model gave no {name}" + (
+                msg = f"the model returned no {name}" + (
                     "; ModelForces(..., virial=False) does without" * (name == "stress")
                 )
                 raise PropertyMissingError(msg)
@@ -210,7 +210,7 @@ def _numbers_of_types(lmp: Any, elements: Sequence[str]) -> np.ndarray:
         raise ConfigurationError(msg)
     unknown = [symbol for symbol in elements if symbol not in atomic_numbers or symbol == "X"]
     if unknown:
-        msg = f"{unknown[0]!r} is no chemical symbol"
+        msg = f"{unknown[0]!r} is not a chemical symbol"
         raise ConfigurationError(msg)
     return np.array([0, *(atomic_numbers[symbol] for symbol in elements)])
 

@@ -1,4 +1,4 @@
-"""Where foreign i-PI peers meet: a Unix socket or a TCP port. Connects, listens, checks who it is.
+"""Addresses of i-PI peers: a Unix socket or a TCP port. Connects, listens, checks the peer's user.
 
 ``/tmp/ipi_NAME`` is where i-PI, ASE and LAMMPS put the Unix socket of a given name.
 """
@@ -28,9 +28,9 @@ __all__ = ["Address", "TcpAddress", "UnixAddress", "accept", "connect", "listen"
 _LONGEST_PATH = 107
 _LOOPBACK = "127.0.0.1"
 _PORTS = 2**16
-#: What a server that is not up yet looks like.
+#: Errors of a server that is not up yet.
 _NOT_YET = {errno.ENOENT, errno.ECONNREFUSED, errno.EAGAIN, errno.ECONNRESET}
-#: Seconds between two attempts, and between two looks at who wants to stop.
+#: Seconds between two attempts, and between two checks for a request to stop.
 _PAUSE = 0.1
 
 
@@ -78,14 +78,14 @@ def make_address(
     host: Optional[str] = None,
     port: Optional[int] = None,
 ) -> Address:
-    """Return the address that is meant.
+    """Return the address for these arguments.
 
     Parameters
     ----------
     socket : path-like, optional
         Path of a Unix socket.
     unix : str, optional
-        Name of one: ``/tmp/ipi_NAME``.
+        Name of a Unix socket: ``/tmp/ipi_NAME``.
     host : str, optional
         With `port`; the loopback address by default.
     port : int, optional
@@ -94,14 +94,14 @@ def make_address(
     Raises
     ------
     ConfigurationError
-        None or several are given, or what is given can't be an address.
+        None or several are given, or the address is invalid.
     """
     if sum(given is not None for given in (socket, unix, port)) != 1:
         msg = "give one of socket (a path), unix (a name: /tmp/ipi_NAME) and port (with host)"
         raise ConfigurationError(msg)
     if port is not None:
         if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < _PORTS:
-            msg = f"port={port!r} must be a whole number from 1 to {_PORTS - 1}"
+            msg = f"port={port!r} must be an integer from 1 to {_PORTS - 1}"
             raise ConfigurationError(msg)
         return TcpAddress(host or _LOOPBACK, port)
     if host is not None:
@@ -180,7 +180,7 @@ def listen(address: Address) -> Iterator[socket.socket]:
     Raises
     ------
     ConfigurationError
-        Somebody else listens there, or the address can't be had.
+        Another program listens there, or the address is not available.
     """
     if isinstance(address, TcpAddress):
         with _bound_tcp(address) as sock:
@@ -210,7 +210,7 @@ def _bound_tcp(address: TcpAddress) -> socket.socket:
 def _bound_unix(address: UnixAddress) -> socket.socket:
     _remove_stale(address)
     sock = socket.socket(socket.AF_UNIX)
-    mask = os.umask(0o077)  # nobody else may connect, not even until a chmod
+    mask = os.umask(0o077)  # no other user may connect, not even until a chmod
     try:
         sock.bind(str(address.path))
         sock.listen(16)
@@ -224,13 +224,13 @@ def _bound_unix(address: UnixAddress) -> socket.socket:
 
 
 def _remove_stale(address: UnixAddress) -> None:
-    """Remove a socket file that nobody listens on any more, as a killed program leaves it."""
+    """Remove a socket file without a listener, as a killed program leaves it."""
     try:
         kind = address.path.lstat().st_mode
     except OSError:
         return
     if not stat.S_ISSOCK(kind):
-        msg = f"{address.path} exists and is no socket: choose another path"
+        msg = f"{address.path} exists and is not a socket: choose another path"
         raise ConfigurationError(msg)
     try:
         _connected(address).close()

@@ -1,48 +1,50 @@
-"""Foreign codes as ASE calculators: Rootstock is the i-PI server, any i-PI client computes."""
+"""External programs as ASE calculators: Rootstock is the i-PI server, any i-PI client computes."""
 
 from __future__ import annotations
 
 import contextlib
 import time
 import weakref
-from typing import TYPE_CHECKING, Optional, Union
+from typing import TYPE_CHECKING, Any, Optional, Union
 
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
 
-from ..structures import from_atoms
-from ..support.processes import ChildProcess
+from .._version import __version__
 from ..errors import (
     CallTimeoutError,
     PeerClosedError,
     PropertyMissingError,
     ProtocolError,
+    RootstockError,
     StartupError,
     StructureError,
     WorkerDiedError,
 )
+from ..properties import check_results
+from ..protocol.frames import STALL, Connection
+from ..structures import from_atoms
+from ..support.processes import ChildProcess
 from .addresses import accept, listen, make_address
 from .server import Server
-from ..protocol.frames import Connection
-from ..properties import check_results
 from .units import virial_to_stress
 
 if TYPE_CHECKING:
     import os
     import socket as sockets
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from ase import Atoms
     from typing_extensions import Self
 
-    from ..protocol.data import Structure, FixedInputs
+    from ..evaluation.evaluator import Outcome
+    from ..protocol.data import FixedInputs, Results, Structure
     from .addresses import Address
     from .server import Reply
 
 __all__ = ["IPICalculator"]
 
 _STARTUP_TIMEOUT = 600.0
-_STALL = 60.0
 #: Seconds for a client that was told to end.
 _GRACE = 5.0
 
@@ -71,7 +73,7 @@ class IPICalculator(Calculator):  # type: ignore[misc]  # ASE has no types
     Raises
     ------
     ConfigurationError
-        No address, one that is in use, or one that can't be.
+        No address, one in use, or an invalid one.
 
     Notes
     -----
@@ -106,8 +108,9 @@ class IPICalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         self.extras = ""
         self._address = make_address(socket, unix, host, port)
         self._timeout = timeout
-        self._station = _Listener(self._address, command, directory, startup_timeout)
-        weakref.finalize(self, self._station.close)
+        self._command = None if command is None else [str(word) for word in command]
+        self._listener = _Listener(self._address, command, directory, startup_timeout)
+        weakref.finalize(self, self._listener.close)
 
     @property
     def address(self) -> Address:
@@ -120,7 +123,7 @@ class IPICalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         properties: Iterable[str] = ("energy",),
         system_changes: Iterable[str] = all_changes,
     ) -> None:
-        """Calculate; :attr:`results` then holds all that the protocol carries.
+        """Calculate; :attr:`results` then holds everything that the protocol carries.
 
         Raises
         ------
@@ -134,34 +137,50 @@ class IPICalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             The client broke; the next calculation waits for another one.
         """
         super().calculate(atoms, properties, system_changes)
-        structure = from_atoms(self.atoms)
-        client = self._station.client(structure.fixed_inputs)
-        client.check(structure)
-        try:
-            answer = client.compute(structure, self._timeout)
-        except BaseException:  # an interrupt too: the stream may be out of step
-            self._station.drop()
-            raise
-        self._take(answer, structure, properties)
+        self.results = self._evaluate_one(from_atoms(self.atoms), properties)
 
-    def _take(self, answer: Reply, structure: Structure, properties: Iterable[str]) -> None:
-        results = {
-            "energy": answer.energy,
-            "free_energy": answer.energy,
-            "forces": answer.forces,
+    def evaluate(
+        self, structures: Iterable[Structure], properties: Iterable[str]
+    ) -> Iterator[Outcome]:
+        """Yield the results of each structure, or the error that it ended with."""
+        for structure in structures:
+            try:
+                outcome: Outcome = self._evaluate_one(structure, properties)
+            except RootstockError as error:
+                outcome = error
+            yield outcome
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """The version of Rootstock and the address: the protocol tells nothing of the client."""
+        return {"rootstock": __version__, "address": str(self._address), "command": self._command}
+
+    def _evaluate_one(self, structure: Structure, properties: Iterable[str]) -> Results:
+        connection = self._listener.connection(structure.fixed_inputs)
+        connection.check(structure)
+        try:
+            reply = connection.evaluate(structure, self._timeout)
+        except BaseException:  # an interrupt too: the stream may be out of step
+            self._listener.drop()
+            raise
+        results: Results = {
+            "energy": reply.energy,
+            "free_energy": reply.energy,
+            "forces": reply.forces,
         }
         volume = abs(float(np.linalg.det(structure.cell)))
         if volume > 0:
-            results["stress"] = virial_to_stress(answer.virial, volume)
+            results["stress"] = virial_to_stress(reply.virial, volume)
         check_results(results, len(structure.positions))
-        self.extras, self.results = answer.extras, results
+        self.extras = reply.extras
         if "stress" in properties and "stress" not in results:
             msg = "there is no stress without three lattice vectors"
             raise PropertyMissingError(msg)
+        return results
 
     def close(self) -> None:
         """End the client and stop listening."""
-        self._station.close()
+        self._listener.close()
 
     def __enter__(self) -> Self:
         """Return the calculator itself."""
@@ -173,7 +192,7 @@ class IPICalculator(Calculator):  # type: ignore[misc]  # ASE has no types
 
 
 class _Listener:
-    """The listening socket and who is connected; holds nothing of the calculator's."""
+    """The listening socket and the connected client; does not refer to the calculator."""
 
     def __init__(
         self,
@@ -188,25 +207,25 @@ class _Listener:
         self._limit = limit
         self._open = contextlib.ExitStack()
         self._listener = self._open.enter_context(listen(address))
-        self._client: Optional[_Connection] = None
+        self._connection: Optional[_Connection] = None
 
-    def client(self, fixed_inputs: FixedInputs) -> _Connection:
-        """Return who is connected, waiting for somebody if nobody is."""
-        if self._client is None:
+    def connection(self, fixed_inputs: FixedInputs) -> _Connection:
+        """Return the connection to a client; wait for one if none is connected."""
+        if self._connection is None:
             process = self._start()
             try:
                 sock = self._accept(process)
             except BaseException:
                 _end(process, 0.0)
                 raise
-            self._client = _Connection(sock, process, fixed_inputs)
-        return self._client
+            self._connection = _Connection(sock, process, fixed_inputs)
+        return self._connection
 
     def drop(self) -> None:
         """End the client."""
-        client, self._client = self._client, None
-        if client is not None:
-            client.close()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
     def close(self) -> None:
         """End the client and stop listening."""
@@ -237,7 +256,7 @@ class _Listener:
 
 
 class _Connection:
-    """A connected client and what it was connected for."""
+    """A connected client and the species and ``pbc`` that it was connected for."""
 
     def __init__(
         self,
@@ -245,8 +264,8 @@ class _Connection:
         process: Optional[ChildProcess],
         fixed_inputs: FixedInputs,
     ) -> None:
-        self._connection = Connection(sock, _STALL)
-        self._host = Server(self._connection)
+        self._connection = Connection(sock, STALL)
+        self._server = Server(self._connection)
         self._process = process
         self._numbers, self._pbc = fixed_inputs.arrays["numbers"], fixed_inputs.arrays["pbc"]
 
@@ -255,29 +274,29 @@ class _Connection:
         same = np.array_equal(new["numbers"], self._numbers)
         if same and np.array_equal(new["pbc"], self._pbc):
             return
-        what = "pbc" if same else "species or the number of atoms"
+        changed = "pbc" if same else "species or the number of atoms"
         msg = (
-            f"{what} changed, which i-PI's protocol can't tell a client: make another "
+            f"{changed} changed, which i-PI's protocol can't tell a client: make another "
             "IPICalculator, with a client of its own"
         )
         raise StructureError(msg)
 
-    def compute(self, structure: Structure, timeout: Optional[float]) -> Reply:
+    def evaluate(self, structure: Structure, timeout: Optional[float]) -> Reply:
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
-            return self._host.compute(structure.positions, structure.cell, deadline)
+            return self._server.evaluate(structure.positions, structure.cell, deadline)
         except CallTimeoutError:
-            msg = f"the client took longer than timeout={timeout:g} s; it was given up"
+            msg = f"the client took longer than timeout={timeout:g} s; its connection was closed"
             raise CallTimeoutError(msg) from None
         except (PeerClosedError, ProtocolError) as error:
             msg = f"the i-PI client failed: {error}. The next calculation waits for another."
             raise WorkerDiedError(msg, None, "") from error
 
     def close(self) -> None:
-        synchronised = self._host.synchronised
+        synchronised = self._server.synchronised
         with contextlib.suppress(ProtocolError, CallTimeoutError):  # it may be gone
             if synchronised:
-                self._host.exit()
+                self._server.exit()
         self._connection.close()
         _end(self._process, _GRACE if synchronised else 0.0)
 

@@ -178,9 +178,7 @@ class Client:
         forces = np.asarray(results["forces"], float) * (BOHR / HARTREE)
         virial = self._virial(results, volume)
         if not (np.isfinite(energy) and np.isfinite(forces).all() and np.isfinite(virial).all()):
-            msg = (
-                "the model returned non-finite results, which a server would accept silently"
-            )
+            msg = "the model returned non-finite results, which a server would accept silently"
             raise ModelError(msg)
         self.evaluated += 1
         return energy, forces, virial, extras_text(results, volume) if self._extras else b""

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from socket import SHUT_RDWR
 from typing import TYPE_CHECKING, Any, Optional, Union
 
-from ..structures import from_atoms
-from ..protocol.data import Structure
 from ..errors import CallTimeoutError, ConfigurationError, PropertyMissingError
+from ..protocol.data import Structure
+from ..protocol.frames import STALL, Connection
 from ..runtime.preparation import prepare
 from ..runtime.session import Session
+from ..structures import from_atoms
 from .addresses import Address, connect, make_address
 from .client import Client
-from ..protocol.frames import STALL, Connection
 
 if TYPE_CHECKING:
     import os
@@ -299,7 +299,11 @@ class _ServeThread:
         connection = Connection(sock, STALL)
         options = self._options
         self._client = Client(
-            connection, self._evaluate, options.fixed_inputs.natoms, properties, extras=options.extras
+            connection,
+            self._evaluate,
+            options.fixed_inputs.natoms,
+            properties,
+            extras=options.extras,
         )
         self._socket, self._state = sock, "connected"
         try:

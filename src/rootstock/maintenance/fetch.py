@@ -8,12 +8,12 @@ import threading
 from typing import TYPE_CHECKING, Any, Optional
 
 from .. import environments
-from ..runtime.arguments import make_spec
 from ..environments.weights import Snapshot, WeightsRecord, write_record
 from ..errors import ConfigurationError
+from ..runtime.arguments import make_spec
 from ..runtime.session import Session
-from ..support.progress import default_progress
 from ..settings.root import maintaining
+from ..support.progress import default_progress
 
 if TYPE_CHECKING:
     import os

@@ -15,15 +15,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
-from ..errors import BuildError, ConfigurationError
-from ..support.progress import Progress, default_progress
-from ..settings.root import maintaining, writing
 from ..environments import builds as g
 from ..environments.build import find_built
-from ..environments.environment_file import read_environment_file
 from ..environments.discovery import read_by_name
+from ..environments.environment_file import read_environment_file
 from ..environments.uv import Uv
 from ..environments.weights import WeightsFile, check, records, write_record
+from ..errors import BuildError, ConfigurationError
+from ..settings.root import maintaining, writing
+from ..support.progress import Progress, default_progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

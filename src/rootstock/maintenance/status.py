@@ -13,25 +13,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
-from ..settings.config import private_cache
-from ..environments.discovery import available
+from ..conformance import latest
 from ..environments.build import find_built, fits
 from ..environments.builds import current
+from ..environments.discovery import available
 from ..environments.permissions import open_to_all
-from .gc import plan_collection
 from ..environments.uv import Uv
 from ..environments.weights import check, records
 from ..errors import BuildError, RootstockError
+from ..settings.config import private_cache
 from ..support.progress import Progress
-from ..conformance import latest
+from .gc import plan_collection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ..conformance import Verification
     from ..environments.discovery import Available
     from ..environments.weights import WeightsRecord
     from ..settings.root import Root
-    from ..conformance import Verification
 
 __all__ = ["Finding", "Health", "doctor", "status"]
 

@@ -14,17 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
-from ..settings.config import user_path
-from ..errors import ConfigurationError, EnvironmentFileError, RootError, UnknownNameError
-from ..support.suggestions import similar_names, did_you_mean
-from ..environments.discovery import environment_files
-from ..settings.root import Root, maintaining, writing
-from ..support.files import copy_atomically
 from ..environments import builds as g
+from ..environments.discovery import environment_files, read_by_name
 from ..environments.environment_file import read_environment_file
 from ..environments.lockfile import metadata_digest
-from ..environments.discovery import read_by_name
 from ..environments.weights import forget, records
+from ..errors import ConfigurationError, EnvironmentFileError, RootError, UnknownNameError
+from ..settings.config import user_path
+from ..settings.root import Root, maintaining, writing
+from ..support.files import copy_atomically
+from ..support.suggestions import did_you_mean, similar_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -211,7 +210,9 @@ def rollback(file: EnvironmentFile, root: Root, key: Optional[str] = None) -> Ge
         chosen = found[position + 1 : position + 2]
     if not chosen:
         msg = f"{file.name} has no older environment" if key is None else f"no environment {key}"
-        msg += f" in {root.writable.path}; there are {', '.join(one.key for one in found) or 'none'}"
+        msg += (
+            f" in {root.writable.path}; there are {', '.join(one.key for one in found) or 'none'}"
+        )
         raise ConfigurationError(msg)
     folder = root.writable.generations(file) / chosen[0].key
     with maintaining(root), writing(root.writable.environments):

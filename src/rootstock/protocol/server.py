@@ -13,7 +13,7 @@ from .values import decode, encode, loads
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from .data import Results, Structure, FixedInputs
+    from .data import FixedInputs, Results, Structure
     from .frames import Buffers, Connection
 
 __all__ = ["Server"]

@@ -40,9 +40,8 @@ def death_error(
         The last lines that the worker printed.
     """
     how = describe_exit(status) if isinstance(error, PeerClosedError) else f"failed: {error}"
-    msg = (
-        f"the worker of model {model!r} {how} {phase}. The next call starts another."
-        + _quoted(log_tail)
+    msg = f"the worker of model {model!r} {how} {phase}. The next call starts another." + _quoted(
+        log_tail
     )
     return WorkerDiedError(msg, status, log_tail)
 

@@ -9,9 +9,9 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
-from ..support.processes import ChildProcess
 from ..errors import StartupError
 from ..protocol.frames import STALL, Connection
+from ..support.processes import ChildProcess
 from .log import WorkerLog
 
 if TYPE_CHECKING:
@@ -53,7 +53,16 @@ class WorkerProcess:
                 ours.callback(ours_end.close)
                 theirs.callback(theirs_end.close)
                 self._child = ChildProcess(
-                    [python, "-I", "-B", "-u", "-X", "faulthandler", _ENTRY, str(theirs_end.fileno())],
+                    [
+                        python,
+                        "-I",
+                        "-B",
+                        "-u",
+                        "-X",
+                        "faulthandler",
+                        _ENTRY,
+                        str(theirs_end.fileno()),
+                    ],
                     inherit=[theirs_end.fileno()],
                     pass_pipe=True,
                     stdout=self.log.fileno(),

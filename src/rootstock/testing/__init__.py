@@ -13,8 +13,8 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ProtocolError
-from ..protocol.frames import Connection
 from ..protocol.client import serve
+from ..protocol.frames import Connection
 from ..protocol.server import Server
 
 if TYPE_CHECKING:

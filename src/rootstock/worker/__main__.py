@@ -39,8 +39,8 @@ def main() -> int:
 
     import socket
 
-    from _rootstock.protocol.frames import Connection
     from _rootstock.protocol.client import serve
+    from _rootstock.protocol.frames import Connection
     from _rootstock.worker.model import EnvironmentModel
 
     os.set_inheritable(socket_fd, False)  # noqa: FBT003  helper processes of a model never hold the connection
