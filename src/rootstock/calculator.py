@@ -306,7 +306,7 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
 
     def _copied(self, results: dict[str, Any]) -> RootstockCalculator:
         twin = type(self).__new__(type(self))
-        state = {k: v for k, v in vars(self).items() if k != "_lease"}
+        state = {k: v for k, v in vars(self).items() if k != "_handle"}
         twin.__dict__.update(
             state, parameters=type(self.parameters)(self.parameters), results=results
         )
@@ -315,8 +315,8 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
 
     def __getstate__(self) -> dict[str, Any]:
         """Return all but the worker, for a pickle; a build is found anew where it is loaded."""
-        state = {k: v for k, v in vars(self).items() if k != "_lease"}
-        return {**state, "spec": replace(self._session.spec, build=None)}
+        state = {k: v for k, v in vars(self).items() if k != "_handle"}
+        return {**state, "_progress": None, "spec": replace(self._session.spec, build=None)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a pickled state; a worker of its own starts when it is needed."""

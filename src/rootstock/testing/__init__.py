@@ -1,8 +1,8 @@
-"""Stand-ins for the far side of the wire, for tests of code that uses Rootstock.
+"""For tests of code that uses Rootstock: a scripted peer, and a fake model in an environment.
 
 >>> from rootstock.testing import connected
->>> with connected(ScriptedModel({"energy": 1.0})) as host:  # doctest: +SKIP
-...     host.compute(structure, ["energy"])
+>>> with connected(ScriptedModel({"energy": 1.0})) as server:  # doctest: +SKIP
+...     server.evaluate(structure, ["energy"])
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ProtocolError
@@ -22,25 +23,25 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-__all__ = ["ScriptedModel", "connected"]
+__all__ = ["ScriptedModel", "connected", "fake_environment"]
 
 
 class ScriptedModel:
-    """A model that answers what it is told to, and remembers what it was asked.
+    """A model that returns scripted results and records its calls.
 
     Parameters
     ----------
     results : mapping, or callable
-        The answer to every call, or a function of the call that returns it or raises.
+        The results of every call, or a function of the call that returns them or raises.
     properties : tuple of str
-        What it says that it implements.
+        Its implemented properties.
 
     Attributes
     ----------
     calls : list of dict
         ``positions``, ``cell``, ``properties``, ``arrays`` and ``info`` of each call, copied.
-    topologies : int
-        How often a topology was sent.
+    fixed_inputs_received : int
+        How often fixed inputs were sent.
     """
 
     def __init__(
@@ -68,14 +69,14 @@ class ScriptedModel:
         }
 
     def set_fixed_inputs(self, arrays: Mapping[str, np.ndarray], info: dict[Any, Any]) -> None:
-        """Remember the topology."""
+        """Record the fixed inputs."""
         self.fixed_inputs_received += 1
         self._arrays, self._info = dict(arrays), info
 
-    def compute(
+    def evaluate(
         self, positions: np.ndarray, cell: np.ndarray, properties: list[str]
     ) -> Mapping[str, Any]:
-        """Answer."""
+        """Record the call and return the results."""
         call = {
             "positions": positions.copy(),
             "cell": cell.copy(),
@@ -87,36 +88,47 @@ class ScriptedModel:
         return self._results(call) if callable(self._results) else self._results
 
 
+def fake_environment() -> Path:
+    """Return the path of a fake model as an environment file.
+
+    >>> from rootstock import RootstockCalculator
+    >>> RootstockCalculator("reference", environment=fake_environment())  # doctest: +SKIP
+
+    Its docstring says which models it has and how they raise, die or hang on request.
+    """
+    return Path(__file__).with_name("fake_env.py")
+
+
 @contextlib.contextmanager
 def connected(model: ScriptedModel, **config: Any) -> Iterator[Server]:
-    """Connect a host to `model` over a socket pair, the guest in a thread of this process.
+    """Connect a server to `model` over a socket pair, the client in a thread of this process.
 
     Parameters
     ----------
     model : ScriptedModel
-        What answers.
+        The model that the client evaluates.
     **config
-        What the model's ``load()`` gets.
+        Argument of the model's ``load()``.
 
     Yields
     ------
-    Host
-        Loaded.
+    Server
+        Its model is loaded.
     """
     ours, theirs = socket.socketpair()
-    guest = Connection(theirs)
+    peer = Connection(theirs)
 
     def answer() -> None:
-        with contextlib.suppress(ProtocolError), contextlib.closing(guest):
-            serve(guest, model)
+        with contextlib.suppress(ProtocolError), contextlib.closing(peer):
+            serve(peer, model)
 
     thread = threading.Thread(target=answer, daemon=True)
     thread.start()
     connection = Connection(ours)
-    host = Server(connection)
+    server = Server(connection)
     try:
-        host.load(config)
-        yield host
+        server.load(config)
+        yield server
     finally:
         connection.close()
         thread.join(5)
