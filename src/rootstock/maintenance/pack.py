@@ -1,4 +1,4 @@
-"""Built environments in one file: to machines without a network, and to node-local disks.
+"""Built environments in one file: for machines without a network, and for node-local disks.
 
 The file is a tar archive of the built environment, its source and lock, and the recorded weights.
 The interpreter itself is not in it: where it is unpacked there has to be a Python of the same minor
@@ -7,7 +7,6 @@ version, whose path is put in.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 import tarfile
@@ -15,22 +14,23 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
-from ..environments import builds as g
-from ..environments.build import find_built
-from ..environments.discovery import read_by_name
+from ..environments import builds
+from ..environments.build import find_build
+from ..environments.builds import BuiltEnvironment
+from ..environments.discovery import find_environment
+from ..environments.environment import Environment, EnvironmentPaths
 from ..environments.environment_file import read_environment_file
 from ..environments.uv import Uv
-from ..environments.weights import WeightsFile, check, records, write_record
-from ..errors import BuildError, ConfigurationError
-from ..settings.root import maintaining, writing
-from ..support.progress import Progress, default_progress
+from ..environments.weights import WeightsFile, check, make_record, records, write_record
+from ..errors import BuildError, ConfigurationError, OutputError
+from ..settings.root import writing
+from ..support.files import explain, replacing
+from ..support.progress import default_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from ..environments.builds import BuiltEnvironment
-    from ..environments.environment_file import EnvironmentFile
+    from ..environments.builds import Build
     from ..settings.root import Root
+    from ..support.progress import Progress
 
 __all__ = ["pack", "unpack"]
 
@@ -38,21 +38,17 @@ _MANIFEST = "rootstock-pack.json"
 _ENVIRONMENT, _WEIGHTS = "environment", "weights"
 
 
-def pack(
-    file: EnvironmentFile, root: Root, output: Path, progress: Optional[Progress] = None
-) -> list[str]:
-    """Write the built environment of a file, with its weights, into a tar archive.
+def pack(environment: Environment, output: Path, progress: Optional[Progress] = None) -> list[str]:
+    """Write the current build of an environment, with its weights, into a tar archive.
 
     Parameters
     ----------
-    file : EnvironmentFile
-        Which one; built and fitting.
-    root : Root
-        Where it is.
+    environment : Environment
+        Built and up to date.
     output : Path
         The archive; compressed if its name ends in ``.gz`` or ``.xz``.
     progress : Progress, optional
-        Shows how it goes.
+        Shows the progress.
 
     Returns
     -------
@@ -63,46 +59,52 @@ def pack(
     ------
     ConfigurationError
         It is not built.
-    WeightsError
-        Recorded weights are not what they were.
-    RootError
+    OutputError
         The archive can't be written.
     """
-    built = find_built(file, root)
-    if built is None:
-        msg = f"{file.name} is not built: rootstock install {file.name}"
+    build = find_build(environment)
+    if build is None or environment.root is None:
+        msg = f"{environment.name} is not built: rootstock install {environment.name}"
         raise ConfigurationError(msg)
     progress = progress or default_progress()
-    folder = built.python.parent.parent
-    wanted = [(layer, record) for layer, record in records(root) if record.environment == file.name]
-    good = [(layer, record) for layer, record in wanted if not check(layer, record)]
+    intact = [
+        (layer, record)
+        for layer, record in records(environment.root)
+        if record.environment == environment.name and not check(layer, record)
+    ]
     manifest = {
         "pack": 1,
-        "name": file.name,
-        "key": built.key,
-        "python": _minor(folder),
-        "records": [asdict(record) for _, record in good],
+        "name": environment.name,
+        "key": build.id,
+        "python": _minor(build.folder),
+        "records": [{**asdict(record), "key": record.build} for _, record in intact],
     }
-    progress.begin(f"packing {file.name}")
-    try:
-        with writing(output), _unfinished(output) as new, tarfile.open(new, _mode(output)) as tar:
-            _add_text(tar, _MANIFEST, json.dumps(manifest, indent=2), new.parent)
-            tar.add(folder, _ENVIRONMENT, filter=_without_interpreter)
-            for path, kept in _sources(file, root, folder):
-                tar.add(path, kept)
-            for top, name in {(layer.path, f.path) for layer, record in good for f in record.files}:
-                tar.add((top / name).resolve(), f"{_WEIGHTS}/{name}", recursive=False)
-    finally:
-        progress.end("")
-    return [record.model for _, record in good]
+    weights = {(layer.path, file.path) for layer, record in intact for file in record.files}
+    with progress.task(f"packing {environment.name}"):
+        try:
+            with replacing(output) as new, tarfile.open(new, _mode(output)) as tar:
+                _add_text(tar, _MANIFEST, json.dumps(manifest, indent=2), new.parent)
+                tar.add(build.folder, _ENVIRONMENT, filter=_without_interpreter)
+                for path, name in _sources(environment, build):
+                    tar.add(path, name)
+                for top, name in weights:
+                    tar.add((top / name).resolve(), f"{_WEIGHTS}/{name}", recursive=False)
+        except OSError as error:
+            msg = f"{output} can't be written: {explain(error)}. Choose another file with -o"
+            raise OutputError(msg) from error
+    return [record.model for _, record in intact]
 
 
-def _sources(file: EnvironmentFile, root: Root, folder: Path) -> list[tuple[Path, str]]:
-    """Return the file and the lock that an environment was built from."""
-    locks = [layer.lock(file) for layer in root.layers if folder.parent.parent.parent == layer.path]
-    pairs = [(folder / g.SOURCE, file.path), (folder / g.LOCK, locks[0])]
-    paths = [kept if kept.exists() else now for kept, now in pairs]
-    return list(zip(paths, (g.SOURCE, g.LOCK)))
+def _sources(environment: Environment, build: Build) -> list[tuple[Path, str]]:
+    """Return the file and the lock that a build was made from, and their names in the archive."""
+    folder = build.folder
+    (lock,) = [paths.lock for paths in environment.layers if paths.builds == folder.parent]
+    copies = [
+        (folder / builds.SOURCE_COPY, environment.file.path),
+        (folder / builds.LOCK_COPY, lock),
+    ]
+    paths = [copy if copy.exists() else original for copy, original in copies]
+    return list(zip(paths, (builds.SOURCE_COPY, builds.LOCK_COPY)))
 
 
 def _minor(folder: Path) -> str:
@@ -113,17 +115,6 @@ def _minor(folder: Path) -> str:
 
 def _mode(output: Path) -> Any:
     return {".gz": "w:gz", ".tgz": "w:gz", ".xz": "w:xz"}.get(output.suffix, "w")
-
-
-@contextlib.contextmanager
-def _unfinished(output: Path) -> Iterator[Path]:
-    """Yield a path beside `output`, renamed to it once it is complete."""
-    new = output.with_name(f".{output.name}.unfinished")
-    try:
-        yield new
-        new.replace(output)
-    finally:
-        new.unlink(missing_ok=True)
 
 
 def _add_text(tar: tarfile.TarFile, name: str, text: str, folder: Path) -> None:
@@ -148,7 +139,7 @@ def unpack(archive: Path, root: Root, progress: Optional[Progress] = None) -> Bu
     Raises
     ------
     ConfigurationError
-        It is no such archive.
+        It is not such an archive.
     BuildError
         There is no Python of the minor version that it was built with.
     RootError
@@ -156,33 +147,33 @@ def unpack(archive: Path, root: Root, progress: Optional[Progress] = None) -> Bu
     """
     progress = progress or default_progress()
     root.create()
-    progress.begin(f"unpacking {archive.name}")
-    try:
-        with maintaining(root), g.scratch(root.writable.path / "envs") as workshop:
-            manifest = _extract(archive, workshop)
-            aside, name = workshop / _ENVIRONMENT, manifest["name"]
-            marker = g.Marker(**json.loads((aside / "rootstock.json").read_bytes()))
-            _put_interpreter(aside, manifest["python"], Uv(progress))
-            source, lock = workshop / g.SOURCE, workshop / g.LOCK
-            file = read_environment_file(source, name, "root")
-            generations = root.writable.generations(file)
-            with writing(root.writable.path):
-                generations.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source, root.writable.source(name))
-                shutil.copyfile(lock, root.writable.lock(file))
-                _put_weights(workshop / _WEIGHTS, root)
-            kept = (root.writable.source(name), root.writable.lock(file))
-            g.publish(aside, generations, marker, kept)
-            for record in manifest["records"]:
-                files = tuple(WeightsFile(**entry) for entry in record["files"])
-                write_record(root, name, record["argument"], record["key"], files)
-    finally:
-        progress.end("")
-    found = find_built(read_by_name(name, root), root)
-    if found is None:
+    layer = root.writable
+    top = EnvironmentPaths(layer, layer.environments, layer.environments, layer.builds)
+    with (
+        progress.task(f"unpacking {archive.name}"),
+        builds.staging_directory(top) as staging,
+    ):
+        manifest = _extract(archive, staging)
+        folder, name = staging / _ENVIRONMENT, manifest["name"]
+        record = builds.read_staged_record(folder)
+        _put_interpreter(folder, manifest["python"], Uv(progress, layer.umask))
+        file = read_environment_file(staging / builds.SOURCE_COPY, name, "root")
+        paths = Environment.of(file, root).writable
+        with writing(layer.path), layer.writable_by_group():
+            paths.builds.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(staging / builds.SOURCE_COPY, paths.source)
+            shutil.copyfile(staging / builds.LOCK_COPY, paths.lock)
+            _put_weights(staging / _WEIGHTS, root)
+        builds.publish(folder, paths, record, (paths.source, paths.lock))
+        for entry in manifest["records"]:
+            files = tuple(WeightsFile(**item) for item in entry["files"])
+            write_record(root, make_record(name, entry["argument"], entry["key"], files))
+    environment = find_environment(name, root)
+    build = find_build(environment)
+    if build is None:
         msg = f"{archive} was unpacked, but does not fit its own lock: pack it again"
         raise BuildError(msg)
-    return found
+    return BuiltEnvironment(environment, build)
 
 
 def _extract(archive: Path, folder: Path) -> dict[str, Any]:
@@ -194,10 +185,10 @@ def _extract(archive: Path, folder: Path) -> dict[str, Any]:
             tar.extractall(folder, filter="data")
         manifest: dict[str, Any] = json.loads((folder / _MANIFEST).read_bytes())
     except FileNotFoundError as error:
-        msg = f"there is no archive {archive}, or it is none that 'rootstock pack' wrote"
+        msg = f"there is no archive {archive}, or 'rootstock pack' did not write it"
         raise ConfigurationError(msg) from error
     except (tarfile.TarError, ValueError, EOFError) as error:
-        msg = f"{archive} is no archive that 'rootstock pack' wrote: {error}"
+        msg = f"{archive} is not an archive that 'rootstock pack' wrote: {error}"
         raise ConfigurationError(msg) from error
     if manifest.get("pack") != 1:
         msg = f"{archive} was packed by another version of Rootstock: use the same"
@@ -205,28 +196,28 @@ def _extract(archive: Path, folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _put_interpreter(aside: Path, minor: str, uv: Uv) -> None:
+def _put_interpreter(folder: Path, minor: str, uv: Uv) -> None:
     """Point an environment at this machine's Python of the minor version that it was built with."""
-    config = aside / "pyvenv.cfg"
+    config = folder / "pyvenv.cfg"
     lines = config.read_text().splitlines()
     home = next((line.partition("=")[2].strip() for line in lines if line.startswith("home")), "")
     python = Path(home, f"python{minor}")
     if not python.is_file():
-        found = [one.path for one in uv.interpreters() if one.minor == minor]
-        if not found:
+        candidates = [python.path for python in uv.interpreters() if python.minor == minor]
+        if not candidates:
             msg = (
                 f"this environment was built with Python {minor}, which is not on this machine: "
                 f"install it (uv python install {minor}), and unpack again"
             )
             raise BuildError(msg)
-        python = Path(found[0]).resolve()
+        python = Path(candidates[0]).resolve()
     lines = [f"home = {python.parent}" if line.startswith("home") else line for line in lines]
     config.write_text("\n".join(lines) + "\n")
-    folder = aside / "bin"
-    folder.mkdir(exist_ok=True)
-    (folder / "python").symlink_to(python)
+    programs = folder / "bin"
+    programs.mkdir(exist_ok=True)
+    (programs / "python").symlink_to(python)
     for name in ("python3", f"python{minor}"):
-        (folder / name).symlink_to("python")
+        (programs / name).symlink_to("python")
 
 
 def _put_weights(source: Path, root: Root) -> None:
