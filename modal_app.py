@@ -29,18 +29,16 @@ VOLUMES = {"/vol": volume}
 
 @app.function(image=image, volumes=VOLUMES, timeout=3600)
 def init_rootstock_volume(environments: str = "chgnet,sevennet") -> dict[str, str]:
-    """Build environments on the volume; return their keys. Needs no GPU."""
-    from rootstock import find_root, prepare
-    from rootstock.environments import resolve
+    """Build environments on the volume; return the build id of each. Needs no GPU."""
+    from rootstock import install
 
-    root = find_root(cluster="modal")
-    names = environments.split(",")
-    return {name: prepare(resolve(name, root)[1], root).key for name in names}
+    built = install(*environments.split(","), cluster="modal")
+    return {environment.name: environment.build.id for environment in built}
 
 
 @app.function(image=image, volumes=VOLUMES, gpu="any", timeout=3600)
 def test_new_api(model: str = "chgnet") -> dict[str, Any]:
-    """Run the main job on the volume's root; return energy and provenance."""
+    """Calculate 125 copper atoms with a model of the volume; return energy (eV) and provenance."""
     from ase.build import bulk
 
     from rootstock import RootstockCalculator
@@ -48,7 +46,7 @@ def test_new_api(model: str = "chgnet") -> dict[str, Any]:
     atoms = bulk("Cu", "fcc", a=3.6) * (5, 5, 5)
     with RootstockCalculator(cluster="modal", model=model) as calc:
         atoms.calc = calc
-        return {"energy": float(atoms.get_potential_energy()), **calc.provenance}
+        return {"energy": float(atoms.get_potential_energy()), **calc.provenance.as_dict()}
 
 
 @app.function(image=image, volumes=VOLUMES, gpu="any", timeout=3600)
@@ -58,7 +56,7 @@ def benchmark_v3(
     sizes: str = "64,256,1000,4000",
     seconds: float = 20.0,
 ) -> dict[str, Any]:
-    """Measure what Rootstock adds to a call, to a null model and to `model`; see benchmarks/."""
+    """Measure Rootstock's overhead per call with a null model and `model`; see benchmarks/."""
     from pathlib import Path
 
     from benchmarks.arms import Place

@@ -16,7 +16,7 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from .calculator import RootstockCalculator
-    from .conformance.verify import verify
+    from .conformance import verify
     from .errors import (
         BuildError,
         CalculationError,
@@ -52,7 +52,7 @@ _MODULES = {
     "install": "maintenance.install",
     "prepare": "runtime.preparation",
     "serve": "ipi.driver",
-    "verify": "conformance.verify",
+    "verify": "conformance",
 }
 
 __all__ = [

@@ -10,7 +10,7 @@ import numpy as np
 from ase.calculators.calculator import Calculator, all_changes, all_properties, compare_atoms
 
 from .errors import ConfigurationError, PropertyMissingError, StructureError
-from .runtime.arguments import make_spec, signature
+from .runtime.arguments import make_spec, refuse_unknown, signature
 from .runtime.handle import SessionHandle
 from .runtime.preparation import prepare
 from .runtime.session import Session
@@ -105,6 +105,7 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         progress: Optional[Progress] = None,
         **arguments: Unpack[CalculatorArguments],
     ) -> None:
+        refuse_unknown(arguments)  # make_spec has an argument of its own
         spec = make_spec(model, **arguments)
         self.results: dict[str, Any] = {}
         self._structure: Optional[Structure] = None
@@ -251,9 +252,9 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
 
     def _refuse_property(self, name: str) -> NoReturn:
         implemented = self.report.implemented_properties
-        similar = similar_names(name, implemented)
+        hint = did_you_mean(similar_names(name, implemented))
         msg = (
-            f"model {self._session.spec.model!r} has no property {name!r} here{did_you_mean(similar)} "
+            f"model {self._session.spec.model!r} has no property {name!r} here{hint} "
             f"It has {', '.join(implemented)}."
         )
         raise PropertyMissingError(msg)

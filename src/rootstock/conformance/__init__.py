@@ -1,14 +1,15 @@
-"""Is a model what it claims to be, here and on this device? The kit that tests and users import.
+"""What ``rootstock verify`` checks; its functions serve other projects' tests, too.
 
->>> from rootstock import RootstockCalculator
->>> from rootstock.verify import verify
->>> with RootstockCalculator("chgnet") as calc:  # doctest: +SKIP
-...     print(verify(calc).passed)
+>>> from rootstock.conformance import verify
+>>> print(verify("chgnet", device="cpu").passed)  # doctest: +SKIP
 
-`check_calculator` does the part that needs no environment: it works for any ASE calculator.
+:func:`check_calculator` needs no environment: it checks any ASE calculator.
 """
 
-from .checks import Check, check_calculator, samples
-from .model import Verification, latest, verify
+from .calculator_checks import check_calculator
+from .check import Check
+from .model_checks import verify
+from .records import Verification, latest
+from .sample_structures import samples
 
 __all__ = ["Check", "Verification", "check_calculator", "latest", "samples", "verify"]

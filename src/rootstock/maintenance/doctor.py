@@ -82,11 +82,11 @@ def _uv() -> Iterator[Finding]:
 
 
 def _disk(root: Root) -> Iterator[Finding]:
-    for what, path in (
+    for topic, path in (
         ("disk of the root", root.writable.path),
-        ("disk of kernels", private_cache()),
+        ("disk of kernels", root.private),
     ):
-        there = next(parent for parent in (path, *path.parents) if parent.exists())
+        existing = next(parent for parent in (path, *path.parents) if parent.exists())
         free = shutil.disk_usage(existing).free
         little = free < _DISK and topic == "disk of the root"
         detail = f"{free / 2**30:.0f} GiB free at {existing}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Optional, TypedDict, Union
@@ -22,7 +21,8 @@ from ..support.suggestions import did_you_mean, similar_names
 from .spec import WorkerSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    import os
+    from collections.abc import Iterable, Mapping
 
     from typing_extensions import Unpack
 
@@ -33,6 +33,7 @@ __all__ = [
     "CalculatorArguments",
     "make_spec",
     "refuse_arguments",
+    "refuse_unknown",
     "signature",
 ]
 
@@ -89,10 +90,8 @@ def make_spec(
     ConfigurationError, UnknownNameError, EnvironmentFileError, WeightsError
         As documented there.
     """
+    refuse_unknown(arguments)
     given: dict[str, Any] = {**DEFAULTS, **arguments}
-    unknown = [name for name in given if name not in CalculatorArguments.__annotations__]
-    if unknown:
-        refuse_arguments(unknown[0])
     model = _model(model, given.get("checkpoint"))
     environment, argument = _resolve(model, given)
     check_settings(environment.file, strict=False)
@@ -133,6 +132,19 @@ def _resolve(model: Optional[str], given: dict[str, Any]) -> tuple[Environment, 
         msg = "give a model, such as RootstockCalculator(model='chgnet')"
         raise ConfigurationError(msg)
     return resolve(model, folder)
+
+
+def refuse_unknown(names: Iterable[str]) -> None:
+    """Check that all of these are names of the calculator's keyword arguments.
+
+    Raises
+    ------
+    UnknownArgumentError
+        Names the first one that is not, with suggestions.
+    """
+    for name in names:
+        if name not in CalculatorArguments.__annotations__:
+            refuse_arguments(name)
 
 
 def refuse_arguments(name: str) -> NoReturn:

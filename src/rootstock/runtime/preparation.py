@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Optional, Union
 
 from ..environments.build import prepare_environment
 from ..environments.weights import expose_weights
-from .arguments import make_spec
+from ..errors import ConfigurationError
+from .arguments import make_spec, refuse_unknown
 from .spec import WorkerSpec
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ __all__ = ["prepare"]
 
 def prepare(
     model: Union[str, WorkerSpec],
-    *,
     progress: Optional[Progress] = None,
     **arguments: Unpack[CalculatorArguments],
 ) -> WorkerSpec:
@@ -30,8 +30,8 @@ def prepare(
     Parameters
     ----------
     model : str or WorkerSpec
-        Model string, with the calculator's `arguments`; or a spec, which is returned unchanged if
-        it is pinned already.
+        Model string, with the calculator's `arguments`; or a spec, which takes none and is
+        returned unchanged if it is pinned already.
     progress : Progress, optional
         Shows the progress of a build; by default what fits stderr.
     **arguments
@@ -44,7 +44,14 @@ def prepare(
     ConfigurationError, UnknownNameError, EnvironmentFileError, WeightsError
         As for the calculator.
     """
-    spec = model if isinstance(model, WorkerSpec) else make_spec(model, **arguments)
+    if not isinstance(model, WorkerSpec):
+        refuse_unknown(arguments)  # make_spec has an argument of its own
+        spec = make_spec(model, **arguments)
+    elif arguments:
+        msg = f"a WorkerSpec can't be changed by {', '.join(arguments)}: use dataclasses.replace"
+        raise ConfigurationError(msg)
+    else:
+        spec = model
     if spec.build is not None:
         return spec
     built = prepare_environment(spec.environment, progress)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 from .._version import __version__
-from ..environments.build import find_lock
+from ..environments.build import find_build, find_lock
+from ..environments.builds import find_by_id
 from ..environments.weights import weights_digests
 from ..protocol.values import dumps, encode
 
@@ -54,21 +55,30 @@ class ModelIdentity:
 
 
 def identify(spec: WorkerSpec) -> ModelIdentity:
-    """Return the identity of a model; reads its lock and the digests of its weights."""
+    """Return the identity of a model; reads the build's record and the digests of its weights."""
     environment = spec.environment
-    lock = find_lock(environment)
     weights = weights_digests(environment.root, environment.name, spec.argument)
     is_path = spec.argument in weights
     return ModelIdentity(
         environment=environment.name,
         source=environment.file.digest,
-        lock="" if lock is None else lock.digest,
+        lock=_lock_digest(spec),
         argument=Path(spec.argument).name if is_path else spec.argument,
         options=spec.options,
         weights=tuple(
             sorted((Path(path).name if is_path else path, sha) for path, sha in weights.items())
         ),
     )
+
+
+def _lock_digest(spec: WorkerSpec) -> str:
+    """Return the SHA-256 of the lock that the build was made from, whatever the lock is now."""
+    environment, pinned = spec.environment, spec.build
+    build = find_build(environment) if pinned is None else find_by_id(environment, pinned)
+    if build is not None and build.record.lock:
+        return build.record.lock
+    lock = find_lock(environment)
+    return "" if lock is None else lock.digest
 
 
 @dataclass(frozen=True)

@@ -231,6 +231,8 @@ class Session:
             raise ConfigurationError(msg)
         device, mask = pin_device(spec.device)
         python = interpreter_for(spec.environment, spec.build)
+        if not self._pin.is_held:
+            self._pin = pin(spec.environment, spec.build)
         root = spec.root
         process = WorkerProcess(
             python,
@@ -249,8 +251,6 @@ class Session:
         report["implemented_properties"] = tuple(report["implemented_properties"])
         report["opened"] = tuple(report.get("opened", ()))
         self._report = WorkerReport(**report)
-        if not self._pin.is_held:
-            self._pin = pin(spec.environment, spec.build)
         return self._server
 
     def _load(self, server: Server, device: str) -> dict[str, Any]:
