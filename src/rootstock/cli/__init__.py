@@ -1,4 +1,4 @@
-"""The command line: one file per command; commands return frozen results, only the edge prints."""
+"""The command line: one file per command; commands return frozen results, only ``output`` prints."""
 
 from .app import app, main
 

@@ -8,20 +8,23 @@ from typing import TYPE_CHECKING
 import typer
 
 from .demo import demo
+from .doctor import doctor
 from .fetch import fetch
 from .gc import gc
-from .history import history, rollback
+from .history import history
 from .init import init
 from .install import install
-from .list import listing
+from .list import list_environments
 from .lock import lock
 from .new import new
-from .pack import pack, unpack
+from .pack import pack
+from .rollback import rollback
 from .run import run
 from .serve import serve
 from .show import show_environment
-from .status import doctor, status
+from .status import status
 from .uninstall import uninstall
+from .unpack import unpack
 from .verify import verify
 
 if TYPE_CHECKING:
@@ -36,8 +39,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 _PANELS: dict[str, list[tuple[str, Callable[..., None]]]] = {
-    "Use models": [("demo", demo), ("run", run), ("serve", serve), ("list", listing)],
-    "Look after environments and weights": [
+    "Use models": [("demo", demo), ("run", run), ("serve", serve), ("list", list_environments)],
+    "Manage environments and weights": [
         ("init", init),
         ("install", install),
         ("uninstall", uninstall),
@@ -74,12 +77,12 @@ def common(
         False, "--version", callback=_version, is_eager=True, help="Show the version."
     ),
 ) -> None:
-    """Take the options that belong to no command."""
+    """Handle the options that belong to no command."""
     del version  # its callback has done it
 
 
 def main() -> None:
     """Run the program."""
-    # Whoever ignores SIGCHLD hands that down, and the kernel then tells nobody how uv ended.
+    # A caller that ignores SIGCHLD passes that on, and uv's exit status would be lost.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     app()

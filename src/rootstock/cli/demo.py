@@ -1,4 +1,4 @@
-"""``rootstock demo``: the main job on the default model."""
+"""``rootstock demo``: a calculation with the default model."""
 
 from __future__ import annotations
 
@@ -9,12 +9,23 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
-from .output import ClusterOption, JsonOption, RootOption, reporting_errors, show
+from .options import (
+    ClusterOption,
+    DeviceOption,
+    EnvironmentOption,
+    JsonOption,
+    RootOption,
+    SetupOption,
+    ThreadsOption,
+    TracebackOption,
+    model_arguments,
+)
+from .output import reporting_errors, show
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from .evaluate import Evaluation
+    from .result_table import StructureResults
 
 __all__ = ["demo"]
 
@@ -25,39 +36,44 @@ class Demo:
 
     Attributes
     ----------
-    first : Evaluation
-        A supercell of copper, everything included: build, start, call.
+    first : StructureResults
+        A supercell of copper; the time includes build, start and call.
     next_call_seconds : float
-        The same after the atoms have moved.
+        Time of a call after the atoms have moved.
     """
 
-    first: Evaluation
+    first: StructureResults
     next_call_seconds: float
 
     def renderable(self) -> RenderableType:
-        """Return the table and one line more."""
+        """Return the table and the time of the next call."""
         from rich.console import Group
 
         line = f"The next call, after the atoms have moved, took {self.next_call_seconds:.3f} s."
         return Group(self.first.renderable(), line)
 
 
-def demo(
+def demo(  # noqa: PLR0913, PLR0917  options, which are never passed by position
     model: str = typer.Option("chgnet", help="Model string."),
+    environment: Optional[Path] = EnvironmentOption,
+    device: str = DeviceOption,
+    threads: Optional[int] = ThreadsOption,
+    setup: Optional[list[str]] = SetupOption,
     root: Optional[Path] = RootOption,
     cluster: Optional[str] = ClusterOption,
-    device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1, ..."),
+    traceback: bool = TracebackOption,
     as_json: bool = JsonOption,
 ) -> None:
-    """Build a model's environment if need be, and compute a supercell of copper with it."""
-    with reporting_errors():
+    """Build a model's environment if needed, and compute a supercell of copper with it."""
+    with reporting_errors(traceback=traceback):
         from ase.build import bulk
 
         from ..calculator import RootstockCalculator
-        from .evaluate import evaluate
+        from .result_table import evaluate
 
         atoms = bulk("Cu", "fcc", a=3.6) * (5, 5, 5)
-        with RootstockCalculator(model, root=root, cluster=cluster, device=device) as calc:
+        arguments = model_arguments(root, cluster, environment, device, threads, setup)
+        with RootstockCalculator(model, **arguments) as calc:
             first = evaluate(atoms, calc)
             atoms.rattle(0.01, seed=1)
             started = time.perf_counter()

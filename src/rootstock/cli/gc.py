@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Optional, Union
 
 import typer
 
-from .output import ClusterOption, JsonOption, RootOption, reporting_errors, show, table
+from .options import ClusterOption, JsonOption, RootOption
+from .output import reporting_errors, show, table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,16 +22,16 @@ __all__ = ["gc"]
 
 @dataclass(frozen=True)
 class Collection:
-    """What can be removed, or was.
+    """Entries that can be removed, or were.
 
     Attributes
     ----------
     removed : bool
-        Whether it was.
+        Whether they were removed.
     items : tuple of Leftover
-        What.
+        The entries.
     failed : tuple of Leftover
-        What could not be removed, and why.
+        Entries that could not be removed, with the reason.
     """
 
     removed: bool
@@ -42,12 +43,12 @@ class Collection:
         if not self.items and not self.failed:
             return "nothing to remove"
         title = "removed" if self.removed else "can be removed"
-        rows = [(str(one.path), one.why) for one in self.items]
-        rows += [(str(one.path), f"NOT removed: {one.why}") for one in self.failed]
-        return table(title, ("path", "why"), rows)
+        rows = [(str(item.path), item.reason) for item in self.items]
+        rows += [(str(item.path), f"NOT removed: {item.reason}") for item in self.failed]
+        return table(title, ("path", "reason"), rows)
 
 
-def gc(  # noqa: PLR0913, PLR0917  options, which nobody passes by place
+def gc(  # noqa: PLR0913, PLR0917  options, which are never passed by position
     yes: bool = typer.Option(False, "--yes", "-y", help="Don't ask."),
     dry_run: bool = typer.Option(False, help="Only show the plan."),
     days: float = typer.Option(30.0, help="Keep environments that were replaced this long."),
@@ -71,11 +72,8 @@ def gc(  # noqa: PLR0913, PLR0917  options, which nobody passes by place
                 show(Collection(removed=False, items=plan, failed=()), as_json)
             return
         progress = default_progress()
-        progress.begin("cleaning up")
-        try:
+        with progress.task("cleaning up"):
             failed = tuple(collect(plan, progress))
-        finally:
-            progress.end("")
-        names = {one.path for one in failed}
-        gone = tuple(one for one in plan if one.path not in names)
+        names = {item.path for item in failed}
+        gone = tuple(item for item in plan if item.path not in names)
         show(Collection(removed=True, items=gone, failed=failed), as_json)

@@ -1,4 +1,4 @@
-"""``rootstock history NAME`` and ``rootstock rollback NAME``."""
+"""``rootstock history NAME``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
-from .output import (
+
     ClusterOption,
     JsonOption,
     RootOption,
@@ -22,37 +22,37 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-__all__ = ["history", "rollback"]
+__all__ = ["history"]
 
 
 @dataclass(frozen=True)
 class History:
-    """The built environments of a name.
+    """The builds of an environment.
 
     Attributes
     ----------
     name : str
-        Which.
-    generations : tuple of Generation
+        Name of the environment.
+    builds : tuple of BuildEntry
         Newest first.
     """
 
     name: str
-    generations: tuple[Generation, ...]
+    builds: tuple[BuildEntry, ...]
 
     def renderable(self) -> Table:
         """Return a table."""
         rows = (
             (
-                one.key,
-                "current" if one.current else "",
-                one.marker.built[:19],
-                f"{one.marker.user or '?'} on {one.marker.host}",
-                f"Python {one.marker.python}, uv {one.marker.uv}",
+                entry.id,
+                "current" if entry.current else "",
+                entry.record.built[:19],
+                f"{entry.record.user or '?'} on {entry.record.host}",
+                f"Python {entry.record.python}, uv {entry.record.uv}",
             )
-            for one in self.generations
+            for entry in self.builds
         )
-        return table(self.name, ("key", "", "built (UTC)", "by", "with"), rows)
+        return table(self.name, ("build", "", "built (UTC)", "by", "with"), rows, keep_first=True)
 
 
 def history(
@@ -61,52 +61,11 @@ def history(
     cluster: Optional[str] = ClusterOption,
     as_json: bool = JsonOption,
 ) -> None:
-    """Show what was built, when and by whom; 'rollback' goes back to it."""
+    """List builds: when, by whom and with what; 'rollback' goes back to one."""
     with reporting_errors():
-        from ..environments.discovery import read_by_name
-        from ..maintenance.history import history as look
+        from ..environments.discovery import find_environment
+        from ..maintenance.history import history as builds_of
         from ..settings.root import find_root
 
-        place = find_root(root, cluster)
-        found = look(read_by_name(name, place), place)
-        show(History(name, tuple(found)), as_json)
-
-
-@dataclass(frozen=True)
-class RolledBack:
-    """What is current now.
-
-    Attributes
-    ----------
-    name : str
-        Of the environment.
-    key : str
-        Of the generation.
-    """
-
-    name: str
-    key: str
-
-    def renderable(self) -> str:
-        """Return a line."""
-        return (
-            f"{self.name} is {self.key} again, with its file and lock; workers keep what they use"
-        )
-
-
-def rollback(
-    name: str = typer.Argument(help="Name of an environment.", autocompletion=complete_names),
-    key: Optional[str] = typer.Argument(None, help="Which one; else the one before the current."),
-    root: Optional[Path] = RootOption,
-    cluster: Optional[str] = ClusterOption,
-    as_json: bool = JsonOption,
-) -> None:
-    """Go back to an environment that was built before, at once."""
-    with reporting_errors():
-        from ..environments.discovery import read_by_name
-        from ..maintenance.rollback import rollback as go_back
-        from ..settings.root import find_root
-
-        place = find_root(root, cluster)
-        now = go_back(read_by_name(name, place), place, key)
-        show(RolledBack(name, now.key), as_json)
+        environment = find_environment(name, find_root(root, cluster))
+        show(History(name, tuple(builds_of(environment))), as_json)

@@ -8,7 +8,8 @@ from typing import Optional
 
 import typer
 
-from .output import ClusterOption, JsonOption, RootOption, reporting_errors, show
+from .options import ClusterOption, JsonOption, RootOption
+from .output import reporting_errors, show
 
 __all__ = ["init"]
 
@@ -20,16 +21,16 @@ class Made:
     Attributes
     ----------
     root : str
-        Where.
+        Its path.
     group : str or None
-        Who maintains it together.
+        The group that maintains it together.
     """
 
     root: str
     group: Optional[str]
 
     def renderable(self) -> str:
-        """Return what comes next."""
+        """Return the next command."""
         whose = f" for group {self.group}" if self.group else ""
         return (
             f"{self.root} is ready{whose}. Next: rootstock install chgnet --root {self.root}\n"
@@ -45,10 +46,10 @@ def init(
     ),
     as_json: bool = JsonOption,
 ) -> None:
-    """Make the folders of a root. Without options, of your own."""
+    """Create a root directory (by default your own)."""
     with reporting_errors():
-        from ..maintenance.initialise import init_root
+        from ..maintenance.initialise import initialise_root
         from ..settings.root import find_root
 
-        made = init_root(find_root(root, cluster), shared)
+        made = initialise_root(find_root(root, cluster), shared)
         show(Made(str(made.path), shared), as_json)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
-from .output import ClusterOption, JsonOption, RootOption, complete_names, reporting_errors, show
+from .options import ClusterOption, JsonOption, RootOption, complete_names
+from .output import reporting_errors, show
 
 if TYPE_CHECKING:
-    from ..environments.environment_file import EnvironmentFile
+    from ..environments.environment import Environment
     from ..environments.options import BuildOptions
     from ..settings.root import Root
 
@@ -20,16 +21,16 @@ __all__ = ["install"]
 
 @dataclass(frozen=True)
 class Installed:
-    """What is ready now.
+    """Environments that are ready.
 
     Attributes
     ----------
     root : str
-        Where.
+        The layer that they are in.
     environments : dict of str to str
-        Name to key.
+        Name to build id.
     changed : dict of str to list of str
-        With an upgrade: what is different in each lock.
+        With an upgrade: the changes of each lock.
     fetched : tuple of str
         Models whose weights were fetched.
     """
@@ -48,18 +49,18 @@ class Installed:
         return "\n".join([*lines, f"in {self.root}"])
 
 
-def install(  # noqa: PLR0913, PLR0917  options, which nobody passes by place
+def install(  # noqa: PLR0913, PLR0917  options, which are never passed by position
     names: list[str] = typer.Argument(
         help="Names of environments, files NAME_env.py, or folders of such.",
         autocompletion=complete_names,
     ),
     models: Optional[str] = typer.Option(None, help="Fetch the weights of these: medium,small"),
-    upgrade: bool = typer.Option(False, help="Resolve anew; says what changed."),
-    force: bool = typer.Option(False, help="Build even if it fits; replace files."),
+    upgrade: bool = typer.Option(False, help="Resolve anew and list the changes."),
+    force: bool = typer.Option(False, help="Build even if up to date; replace files."),
     python: Optional[str] = typer.Option(None, help="Version or interpreter."),
     torch_backend: Optional[str] = typer.Option(None, help="uv's name: cpu, cu128, auto, ..."),
     system_site_packages: Optional[bool] = typer.Option(
-        None, help="Lay it over what --python has installed."
+        None, help="Use the packages that --python has installed."
     ),
     offline: bool = typer.Option(False, help="Use no network."),
     find_links: Optional[list[str]] = typer.Option(None, help="Folder with wheels."),
@@ -70,6 +71,7 @@ def install(  # noqa: PLR0913, PLR0917  options, which nobody passes by place
     """Build environments, so that their first use needs no network and no waiting."""
     with reporting_errors():
         from ..environments.options import BuildOptions
+        from ..maintenance.install import find_or_add
         from ..settings.root import find_root
 
         options = BuildOptions(
@@ -81,55 +83,44 @@ def install(  # noqa: PLR0913, PLR0917  options, which nobody passes by place
             upgrade=upgrade,
             force=force,
         )
-        place = find_root(root, cluster)
-        files = _files(names, place, force)
-        built, changed = _build(files, place, options)
-        fetched = _fetch(files, place, models)
-        show(Installed(str(place.writable.path), built, changed, fetched), as_json)
-
-
-def _files(names: list[str], place: Root, force: bool) -> list[EnvironmentFile]:
-    """Read all that is named before anything is built: a typing error costs no build."""
-    from ..environments.discovery import read_by_name
-    from ..maintenance.add_files import add_files
-
-    paths = [Path(name) for name in names if "/" in name or name.endswith(".py")]
-    known = [read_by_name(name, place) for name in names if Path(name) not in paths]
-    return [*known, *(add_files(place, paths, replace=force) if paths else [])]
+        target = find_root(root, cluster)
+        environments = find_or_add(tuple(names), target, replace=force)
+        built, changed = _build(environments, options)
+        fetched = _fetch(environments, target, models)
+        show(Installed(str(target.writable.path), built, changed, fetched), as_json)
 
 
 def _build(
-    files: list[EnvironmentFile], place: Root, options: BuildOptions
+    environments: list[Environment], options: BuildOptions
 ) -> tuple[dict[str, str], dict[str, list[str]]]:
-    from ..environments.build import install as build
-    from ..environments.build import prepare
     from ..environments.lockfile import changes, read_lock
+    from ..maintenance.install import install_one
 
-    plain = options == type(options)()
     built, changed = {}, {}
-    for file in files:
-        before = read_lock(place.writable.lock(file))
-        made = prepare(file, place) if plain else build(file, place, options=options)
-        built[file.name] = made.key
-        after = read_lock(place.writable.lock(made.file))
+    for environment in environments:
+        before = read_lock(environment.writable.lock)
+        result = install_one(environment, None, options)
+        built[environment.name] = result.build.id
+        after = read_lock(environment.writable.lock)
         if options.upgrade and after is not None:
-            changed[file.name] = [
-                f"{one.name} {one.before or 'new'} -> {one.after or 'gone'}"
-                for one in changes(before, after)
+            changed[environment.name] = [
+                f"{change.name} {change.before or 'new'} -> {change.after or 'removed'}"
+                for change in changes(before, after)
             ]
     return built, changed
 
 
-def _fetch(files: list[EnvironmentFile], place: Root, models: Optional[str]) -> tuple[str, ...]:
+def _fetch(environments: list[Environment], target: Root, models: Optional[str]) -> tuple[str, ...]:
     if models is None:
         return ()
+    from ..environments.model_strings import model_string
     from ..maintenance.fetch import fetch
 
     strings = [
-        f"{file.name}-{model}" if model else file.name
-        for file in files
+        model_string(environment.name, model)
+        for environment in environments
         for model in models.split(",")
     ]
     for text in strings:
-        fetch(text, root=place.path)
+        fetch(text, root=target.path)
     return tuple(strings)

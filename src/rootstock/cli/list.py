@@ -1,4 +1,4 @@
-"""``rootstock list``."""
+"""``rootstock list [NAME]``."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
-from .output import ClusterOption, JsonOption, RootOption, reporting_errors, show
+from .options import ClusterOption, JsonOption, RootOption, complete_names
+from .output import reporting_errors, show
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
-__all__ = ["listing"]
+    from ..environments.discovery import AvailableEnvironment
+
+__all__ = ["list_environments"]
 
 
 @dataclass(frozen=True)
@@ -23,15 +26,17 @@ class Entry:
     Attributes
     ----------
     name : str
-        As in model strings.
+        Name in model strings.
     origin : str
-        ``"overlay"``, ``"root"`` or ``"catalogue"``.
+        ``"user"`` (layer), ``"root"`` or ``"catalogue"``.
     built : bool
-        Ready to run.
+        Whether it is ready to run.
+    summary : str
+        One line of description.
     models : dict of str to str
         Model string to description.
     licences : dict of str to str
-        Of the weights, by model string.
+        Licences of the weights, by model string.
     problem : str
         Why it can't be used; empty if it can.
     """
@@ -39,19 +44,27 @@ class Entry:
     name: str
     origin: str
     built: bool
+    summary: str
     models: dict[str, str]
     licences: dict[str, str]
     problem: str
 
+    @property
+    def state(self) -> str:
+        """``"broken"``, ``"built"`` or ``"not built"``."""
+        if self.problem:
+            return "broken"
+        return "built" if self.built else "not built"
+
 
 @dataclass(frozen=True)
 class Listing:
-    """All environments.
+    """All environments of a root, a line for each.
 
     Attributes
     ----------
     root : str
-        Of which root.
+        The root.
     environments : tuple of Entry
         Sorted by name.
     sizes : dict of str to int
@@ -62,53 +75,102 @@ class Listing:
     environments: tuple[Entry, ...]
     sizes: dict[str, int]
 
-    def renderable(self) -> Table:
-        """Return a table with a row for each model."""
-        from rich.table import Table
-
-        table = Table(title=self.root, title_justify="left")
-        table.add_column("model string", no_wrap=True)
-        for column in ("what it is", "licence of the weights", "from", "built"):
-            table.add_column(column, overflow="fold")
+    def renderable(self) -> RenderableType:
+        """Return a table in which only the description is shortened."""
+        table = _plain_table("environment", "state", "models", "description")
         for entry in self.environments:
-            where = (entry.origin, "yes" if entry.built else "no")
-            for model, text in entry.models.items() or [(entry.name, entry.problem)]:
-                table.add_row(model, text, entry.licences.get(model, ""), *where)
-            table.add_section()
-        if self.sizes:
-            table.caption = "; ".join(
-                f"{n}: {size / 2**20:,.0f} MiB" for n, size in self.sizes.items()
-            )
+            text = entry.problem.partition("\n")[0] or entry.summary
+            table.add_row(entry.name, entry.state, str(len(entry.models) or ""), text)
+        table.title = self.root
+        caption = "rootstock list NAME shows the models of an environment"
+        sizes = [f"{name}: {size / 2**20:,.0f} MiB" for name, size in self.sizes.items()]
+        table.caption = "\n".join([caption, *sizes])
         return table
 
 
-def listing(
-    sizes: bool = typer.Option(False, help="Also sizes on disk: minutes on a large root."),
+@dataclass(frozen=True)
+class ModelListing:
+    """The models of one environment.
+
+    Attributes
+    ----------
+    environment : Entry
+        The environment.
+    """
+
+    environment: Entry
+
+    def renderable(self) -> RenderableType:
+        """Return the models with description and licence, a line or two for each."""
+        entry = self.environment
+        if entry.problem:
+            return entry.problem
+        licences = sorted(set(entry.licences.values()) - {""})
+        table = _plain_table("model string", "description", *(["licence"] if licences[1:] else []))
+        for model, text in entry.models.items():
+            row = [model, text, *([entry.licences[model]] if licences[1:] else [])]
+            table.add_row(*row)
+        table.title = f"{entry.name} ({entry.state}): {entry.summary}"
+        if len(licences) == 1:
+            table.caption = f"licence of the weights: {licences[0]}"
+        return table
+
+
+def _plain_table(*columns: str):  # type: ignore[no-untyped-def]  # noqa: ANN202  Rich is loaded here
+    from rich.table import Table
+
+    table = Table(box=None, title_justify="left", caption_justify="left", pad_edge=False)
+    for column in columns:
+        if column == "description" and columns[-1] == column and len(columns) > 2:  # noqa: PLR2004
+            table.add_column(column, no_wrap=True, overflow="ellipsis")
+        elif column in ("description", "licence"):
+            table.add_column(column, overflow="fold", min_width=16)
+        else:
+            table.add_column(column, no_wrap=True)
+    return table
+
+
+def _entry(available: AvailableEnvironment) -> Entry:
+    from ..environments.build import find_build
+    from ..environments.model_strings import model_string
+
+    environment = available.environment
+    if environment is None:
+        name, origin = available.name, available.origin
+        return Entry(name, origin, False, "", {}, {}, available.problem)  # noqa: FBT003
+    file = environment.file
+    strings = {model: model_string(file.name, model) for model in file.models}
+    return Entry(
+        file.name,
+        file.origin,
+        find_build(environment) is not None,
+        file.summary,
+        {strings[model]: text for model, text in file.models.items()},
+        {strings[model]: file.licence(model) for model in file.models},
+        "",
+    )
+
+
+def list_environments(
+    name: Optional[str] = typer.Argument(
+        None, help="Show the models of this environment.", autocompletion=complete_names
+    ),
+    sizes: bool = typer.Option(False, "--sizes", help="Also sizes on disk (slow on a large root)."),
     root: Optional[Path] = RootOption,
     cluster: Optional[str] = ClusterOption,
     as_json: bool = JsonOption,
 ) -> None:
-    """Show environments and their models: where each comes from, and which are built."""
+    """List environments, or the models of one environment."""
     with reporting_errors():
-        from ..environments.build import is_ready
-        from ..environments.discovery import available
+        from ..environments.discovery import available, known_files, unknown_name
         from ..settings.root import find_root
 
-        place = find_root(root, cluster)
-        entries = []
-        for found in available(place):
-            file = found.file
-            models = {} if file is None else file.models
-            strings = {m: f"{found.name}-{m}".removesuffix("-") for m in models}
-            entries.append(
-                Entry(
-                    found.name,
-                    found.origin,
-                    file is not None and is_ready(file, place),
-                    {strings[m]: text for m, text in models.items()},
-                    {} if file is None else {strings[m]: file.licence(m) for m in models},
-                    found.problem,
-                )
-            )
-        usage = place.writable.usage() if sizes else {}
-        show(Listing(str(place.path), tuple(entries), usage), as_json)
+        target = find_root(root, cluster)
+        entries = tuple(_entry(item) for item in available(target) if name in (None, item.name))
+        if name is None:
+            usage = target.writable.usage() if sizes else {}
+            show(Listing(str(target.path), entries, usage), as_json)
+        elif not entries:
+            raise unknown_name(name, known_files(target), target)
+        else:
+            show(ModelListing(entries[0]), as_json)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
-from .output import ClusterOption, JsonOption, RootOption, complete_names, reporting_errors, show
+from .options import ClusterOption, JsonOption, RootOption, complete_names
+from .output import reporting_errors, show
 
 if TYPE_CHECKING:
     from ..environments.lockfile import Change
@@ -23,11 +24,11 @@ class Locked:
     Attributes
     ----------
     path : str
-        Where it is.
+        Its path.
     packages : int
         How many it pins.
     changes : tuple of Change
-        What differs from the one before.
+        Differences from the one before.
     """
 
     path: str
@@ -37,17 +38,17 @@ class Locked:
     def renderable(self) -> str:
         """Return a line, and one for each change."""
         lines = [f"{self.path}: {self.packages} packages"]
-        lines += [f"  {c.name} {c.before or 'new'} -> {c.after or 'gone'}" for c in self.changes]
+        lines += [f"  {c.name} {c.before or 'new'} -> {c.after or 'removed'}" for c in self.changes]
         return "\n".join(lines if self.changes else [*lines, "  nothing changed"])
 
 
-def lock(  # noqa: PLR0913, PLR0917  options, which nobody passes by place
+def lock(  # noqa: PLR0913, PLR0917  options, which are never passed by position
     name: str = typer.Argument(help="Name of an environment.", autocompletion=complete_names),
-    upgrade: bool = typer.Option(False, help="Don't keep the pins of the lock that is there."),
+    upgrade: bool = typer.Option(False, help="Ignore the pins of the existing lock."),
     python: Optional[str] = typer.Option(None, help="Version or interpreter."),
     torch_backend: Optional[str] = typer.Option(None, help="uv's name: cpu, cu128, auto, ..."),
     system_site_packages: Optional[bool] = typer.Option(
-        None, help="Leave out what --python has installed."
+        None, help="Leave out the packages that --python has installed."
     ),
     offline: bool = typer.Option(False, help="Use no network."),
     find_links: Optional[list[str]] = typer.Option(None, help="Folder with wheels."),
@@ -58,11 +59,11 @@ def lock(  # noqa: PLR0913, PLR0917  options, which nobody passes by place
     """Make or refresh a lock without building; 'install' builds what it says."""
     with reporting_errors():
         from ..environments.build import relock
-        from ..environments.discovery import read_by_name
+        from ..environments.discovery import find_environment
         from ..environments.options import BuildOptions
         from ..settings.root import find_root
 
-        place = find_root(root, cluster)
+        target = find_root(root, cluster)
         options = BuildOptions(
             python=python,
             torch_backend=torch_backend,
@@ -71,5 +72,5 @@ def lock(  # noqa: PLR0913, PLR0917  options, which nobody passes by place
             offline=offline,
             upgrade=upgrade,
         )
-        made, changed = relock(read_by_name(name, place), place, options=options)
-        show(Locked(str(made.path), len(made.packages), changed), as_json)
+        result, changed = relock(find_environment(name, target), options=options)
+        show(Locked(str(result.path), len(result.packages), changed), as_json)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import typer
 
-from ..errors import ConfigurationError
-from ..settings.root import writing
-from .output import JsonOption, reporting_errors, show
+from ..errors import ConfigurationError, OutputError
+from ..support.files import explain
+from .options import JsonOption
+from .output import reporting_errors, show
 
 __all__ = ["new"]
 
@@ -51,13 +52,13 @@ class Written:
     Attributes
     ----------
     path : str
-        Where.
+        Its path.
     """
 
     path: str
 
     def renderable(self) -> str:
-        """Return what comes next."""
+        """Return the next command."""
         return f"wrote {self.path}. Edit it, then: rootstock install {self.path}"
 
 
@@ -68,13 +69,19 @@ def new(
 ) -> None:
     """Write a commented environment file to start from."""
     with reporting_errors():
+        from ..environments.environment_file import check_settings, read_environment_file
+
         if not name or not all(part.isalnum() or part in "_-." for part in name):
-            msg = f"{name!r} can't be a name: use letters, digits, dots, dashes"
+            msg = f"{name!r} is not a valid name: use letters, digits, dots, dashes"
             raise ConfigurationError(msg)
         path = folder / f"{name}_env.py"
         if path.exists():
-            msg = f"{path} is there already: choose another name"
+            msg = f"{path} exists already: choose another name"
             raise ConfigurationError(msg)
-        with writing(path):
+        try:
             path.write_text(_TEMPLATE.replace("NAME", name))
+        except OSError as error:
+            msg = f"{path} can't be written: {explain(error)}. Choose another --folder"
+            raise OutputError(msg) from error
+        check_settings(read_environment_file(path, name, "file"), strict=True)
         show(Written(str(path)), as_json)

@@ -1,4 +1,4 @@
-"""The edge: the one place that prints and decides exit codes."""
+"""The one place that prints and decides exit codes."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from ..errors import (
     CalculationError,
     ConfigurationError,
     EnvironmentFileError,
+    OutputError,
+    RemoteTracebackError,
     RootError,
     RootstockError,
     StartupError,
@@ -30,84 +32,50 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-__all__ = [
-    "UNWELL",
-    "ClusterOption",
-    "JsonOption",
-    "Result",
-    "RootOption",
-    "complete_models",
-    "complete_names",
-    "edge",
-    "show",
-    "table",
-]
+__all__ = ["CHECK_FAILED", "Result", "plain", "reporting_errors", "show", "table"]
 
-#: First match wins; what is in none of these ends with 1.
+#: First match wins; other errors end with 1.
 _EXIT_CODES: list[tuple[type[RootstockError], int]] = [
     (ConfigurationError, 2),
     (EnvironmentFileError, 3),
     (BuildError, 4),
     (RootError, 5),
+    (OutputError, 5),
     (StartupError, 6),
     (CalculationError, 7),
     (WeightsError, 8),
 ]
-#: Something was looked at and is not well: ``verify``, ``status --check``, ``doctor``.
+#: A check failed: ``verify``, ``status --check``, ``doctor``.
 CHECK_FAILED = 9
 
-#: As a shell has it for SIGINT.
+#: The shells' exit code for SIGINT.
 _INTERRUPTED = 130
 
-RootOption = typer.Option(None, "--root", help="Root folder.", show_default=False)
-ClusterOption = typer.Option(None, "--cluster", help="Name of a cluster.", show_default=False)
-JsonOption = typer.Option(False, "--json", help="Print JSON.")
 
-
-def complete_names(incomplete: str) -> list[str]:
-    """Return names of environments that begin so; for the shell's completion."""
-    return sorted(name for name in _offered() if name.startswith(incomplete))
-
-
-def complete_models(incomplete: str) -> list[str]:
-    """Return model strings that begin so; for the shell's completion."""
-    strings = {
-        f"{name}-{model}".removesuffix("-")
-        for name, models in _offered().items()
-        for model in models
-    }
-    return sorted(text for text in strings if text.startswith(incomplete))
-
-
-def _offered() -> dict[str, list[str]]:
-    from ..environments.discovery import available
-    from ..settings.root import find_root
-
-    with contextlib.suppress(RootstockError):  # a shell that completes says nothing
-        return {
-            entry.name: list(entry.file.models) if entry.file else []
-            for entry in available(find_root())
-        }
-    return {}
-
-
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """Return a table for a terminal."""
+def table(
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    keep_first: bool = False,
+) -> Table:
+    """Return a table for a terminal; with `keep_first` its first column never wraps."""
     from rich.table import Table
 
-    made = Table(title=title, title_justify="left")
-    for column in columns:
-        made.add_column(column, overflow="fold")
+    shown = Table(title=title or None, title_justify="left")
+    for number, column in enumerate(columns):
+        # the first column holds names and paths to copy: it is never cut into pieces
+        shown.add_column(column, overflow="fold", no_wrap=number == 0 and keep_first)
     for row in rows:
-        made.add_row(*map(escape, row))
-    return made
+        shown.add_row(*map(escape, row))
+    return shown
 
 
 class Result(Protocol):
-    """What a command returns: a frozen dataclass that can show itself."""
+    """The result of a command: a frozen dataclass that can show itself."""
 
     def renderable(self) -> RenderableType:
-        """Return what a person reads."""
+        """Return the output for a terminal."""
         ...
 
 
@@ -118,7 +86,7 @@ def show(result: Result, as_json: bool) -> None:
         return
     shown = result.renderable()
     if isinstance(shown, str):
-        typer.echo(shown)  # as it is: paths and commands are to be copied
+        typer.echo(shown)  # verbatim: paths and commands are copied from it
     else:
         Console().print(shown)
 
@@ -139,8 +107,14 @@ def plain(value: Any) -> Any:
 
 
 @contextlib.contextmanager
-def reporting_errors() -> Iterator[None]:
-    """Turn our errors into a message and an exit code, and warnings into one line each."""
+def reporting_errors(*, traceback: bool = False) -> Iterator[None]:
+    """Turn errors into a message and an exit code, and warnings into one line each.
+
+    Parameters
+    ----------
+    traceback : bool
+        Also show the traceback of the model's own error.
+    """
     console = Console(stderr=True)
 
     def show_warning(
@@ -164,7 +138,7 @@ def reporting_errors() -> Iterator[None]:
             console.print("interrupted", highlight=False)
             raise typer.Exit(_INTERRUPTED) from None
         except RootstockError as error:
-            if error.__cause__ is not None and not isinstance(error, (BuildError, RootError)):
+            if traceback and isinstance(error.__cause__, RemoteTracebackError):
                 remote = str(error.__cause__).strip()
                 console.print(remote, style="dim", markup=False, highlight=False, soft_wrap=True)
             console.print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)

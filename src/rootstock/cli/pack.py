@@ -1,4 +1,4 @@
-"""``rootstock pack NAME`` and ``rootstock unpack FILE``."""
+"""``rootstock pack NAME``."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Optional
 
 import typer
 
-from .output import ClusterOption, JsonOption, RootOption, complete_names, reporting_errors, show
+from .options import ClusterOption, JsonOption, RootOption, complete_names
+from .output import reporting_errors, show
 
-__all__ = ["pack", "unpack"]
+__all__ = ["pack"]
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,11 @@ class Packed:
     Attributes
     ----------
     path : str
-        Where.
+        Its path.
     bytes : int
-        How large.
+        Its size.
     models : tuple of str
-        Whose weights are in it.
+        Models whose weights are in it.
     """
 
     path: str
@@ -32,7 +33,7 @@ class Packed:
     models: tuple[str, ...]
 
     def renderable(self) -> str:
-        """Return what comes next."""
+        """Return the path and the next command."""
         weights = f" with the weights of {', '.join(self.models)}" if self.models else ""
         return (
             f"wrote {self.path} ({self.bytes / 2**20:.0f} MiB){weights}. "
@@ -51,47 +52,11 @@ def pack(
 ) -> None:
     """Write a built environment, its lock and its weights into one file."""
     with reporting_errors():
-        from ..environments.discovery import read_by_name
+        from ..environments.discovery import find_environment
         from ..maintenance.pack import pack as write
         from ..settings.root import find_root
 
-        place = find_root(root, cluster)
+        target = find_root(root, cluster)
         path = output or Path(f"{name}.tar")
-        models = write(read_by_name(name, place), place, path)
+        models = write(find_environment(name, target), path)
         show(Packed(str(path), path.stat().st_size, tuple(models)), as_json)
-
-
-@dataclass(frozen=True)
-class Unpacked:
-    """What is ready now.
-
-    Attributes
-    ----------
-    name, key : str
-        Of the environment.
-    python : str
-        Its interpreter.
-    """
-
-    name: str
-    key: str
-    python: str
-
-    def renderable(self) -> str:
-        """Return a line."""
-        return f"{self.name} is ready ({self.key}): {self.python}"
-
-
-def unpack(
-    archive: Path = typer.Argument(help="What 'rootstock pack' wrote."),
-    root: Optional[Path] = RootOption,
-    cluster: Optional[str] = ClusterOption,
-    as_json: bool = JsonOption,
-) -> None:
-    """Put a packed environment into a root; needs no network, but a Python of its version."""
-    with reporting_errors():
-        from ..maintenance.pack import unpack as read
-        from ..settings.root import find_root
-
-        built = read(archive, find_root(root, cluster))
-        show(Unpacked(built.file.name, built.key, str(built.python)), as_json)

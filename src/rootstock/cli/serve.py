@@ -1,4 +1,4 @@
-"""``rootstock serve MODEL``: the model for a program that drives by i-PI's protocol."""
+"""``rootstock serve MODEL``: a model for programs that speak i-PI's protocol."""
 
 from __future__ import annotations
 
@@ -12,8 +12,18 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import typer
 
-from .output import ClusterOption, JsonOption, RootOption, reporting_errors
-from .run import read_structure
+from .options import (
+    ClusterOption,
+    DeviceOption,
+    EnvironmentOption,
+    JsonOption,
+    RootOption,
+    SetupOption,
+    ThreadsOption,
+    TracebackOption,
+    model_arguments,
+)
+from .output import reporting_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,44 +32,47 @@ if TYPE_CHECKING:
 
 __all__ = ["serve"]
 
-#: Seconds between two lines where nobody looks at a terminal, unless a state changes.
+#: Seconds between two lines without a terminal, unless a state changes.
 _PAUSE = 30.0
 
 
-def serve(  # noqa: PLR0913, PLR0917  options, which nobody passes by place
+def serve(  # noqa: PLR0913, PLR0917  options, which are never passed by position
     model: str = typer.Argument(help="Model string, such as chgnet or mace-medium."),
     structure: Path = typer.Option(
         ..., "--structure", help="Species, in the driver's order: any file that ASE reads."
     ),
     socket: Optional[Path] = typer.Option(None, help="Path of the driver's Unix socket."),
-    unix: Optional[str] = typer.Option(None, help="Name of it: /tmp/ipi_NAME."),
+    unix: Optional[str] = typer.Option(None, help="Name of a Unix socket: /tmp/ipi_NAME."),
     host: Optional[str] = typer.Option(None, help="The driver's host; by default this one."),
     port: Optional[int] = typer.Option(None, help="The driver's TCP port."),
-    count: int = typer.Option(1, help="Number of workers, each a client of its own."),
+    count: int = typer.Option(1, help="Number of workers, each a separate client."),
     wait: Optional[float] = typer.Option(None, help="Seconds to wait for the driver."),
     reconnect: bool = typer.Option(False, help="Wait for the driver again when it ends."),
-    extras: bool = typer.Option(True, help="Send what the model gives beyond the forces."),
-    device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1, ..."),
-    threads: Optional[int] = typer.Option(None, help="CPU threads of each worker."),
+    extras: bool = typer.Option(True, help="Send results beyond energy, forces and stress."),
+    environment: Optional[Path] = EnvironmentOption,
+    device: str = DeviceOption,
+    threads: Optional[int] = ThreadsOption,
+    setup: Optional[list[str]] = SetupOption,
     root: Optional[Path] = RootOption,
     cluster: Optional[str] = ClusterOption,
+    traceback: bool = TracebackOption,
     as_json: bool = JsonOption,
 ) -> None:
     """Let i-PI, ASE's SocketIOCalculator or another i-PI server drive a model.
 
     Waits for a server that is not up yet; ends when the server does, or by Ctrl-C.
     """
-    with reporting_errors():
+    with reporting_errors(traceback=traceback):
         from ..calculator import RootstockCalculator
         from ..ipi.driver import serve as serve_model
+        from .result_table import read_structure
 
         atoms = read_structure(structure)
-        calc = RootstockCalculator(
-            model, root=root, cluster=cluster, device=device, threads=threads
-        )
+        arguments = model_arguments(root, cluster, environment, device, threads, setup)
+        calc = RootstockCalculator(model, **arguments)
         signal.signal(signal.SIGTERM, _interrupt)
         with _watching(as_json) as watch:
-            clients = serve_model(
+            statuses = serve_model(
                 calc,
                 atoms,
                 socket=socket,
@@ -72,7 +85,7 @@ def serve(  # noqa: PLR0913, PLR0917  options, which nobody passes by place
                 extras=extras,
                 watch=watch,
             )
-            watch(clients)
+            watch(statuses)
 
 
 def _interrupt(number: int, frame: Any) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import typer
 
-from .output import (
+
     ClusterOption,
     JsonOption,
     RootOption,
@@ -27,7 +27,7 @@ __all__ = ["show_environment"]
 
 @dataclass(frozen=True)
 class Shown:
-    """All that is known of an environment.
+    """An environment in full.
 
     Attributes
     ----------
@@ -40,11 +40,11 @@ class Shown:
     models : dict of str to str
         Model string to description.
     lock : str or None
-        Where the lock is.
+        Path of the lock.
     packages : dict of str to str
-        What the lock pins.
-    current : Generation or None
-        What is in use: by what, when, where and by whom it was built.
+        Versions in the lock.
+    current : BuildEntry or None
+        The build in use.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Shown:
     models: dict[str, str]
     lock: Optional[str]
     packages: dict[str, str]
-    current: Optional[Generation]
+    current: Optional[BuildEntry]
 
     def renderable(self) -> RenderableType:
         """Return two tables."""
@@ -78,13 +78,13 @@ class Shown:
             "lock": self.lock or "not locked yet",
             "built": "not built"
             if built is None
-            else f"{built.key}, {built.marker.built[:19]} UTC by {built.marker.user or '?'} on "
-            f"{built.marker.host}, Python {built.marker.python}, uv {built.marker.uv}",
+            else f"{built.id}, {built.record.built[:19]} UTC by {built.record.user or '?'} on "
+            f"{built.record.host}, Python {built.record.python}, uv {built.record.uv}",
         }
         rows = [(key, value) for key, value in facts.items() if value]
         packages = [(f"{name}=={version}",) for name, version in self.packages.items()]
         return Group(
-            table(self.name, ("", ""), rows), table("", ("packages",), packages) if packages else ""
+            table(self.name, ("", ""), rows, keep_first=True), table("", ("packages",), packages) if packages else ""
         )
 
 
@@ -97,13 +97,13 @@ def show_environment(
     """Show an environment's source, licence, lock, packages, and how it was built."""
     with reporting_errors():
         from ..environments.build import find_lock
-        from ..environments.discovery import read_by_name
+        from ..environments.discovery import find_environment
+        from ..environments.model_strings import model_string
         from ..maintenance.history import history
         from ..settings.root import find_root
 
-        place = find_root(root, cluster)
-        file = read_by_name(name, place)
-        lock = find_lock(file, place)
+        environment = find_environment(name, find_root(root, cluster))
+        file, lock = environment.file, find_lock(environment)
         settings = file.settings
         shown = Shown(
             name=name,
@@ -115,9 +115,9 @@ def show_environment(
             cache=str(settings.get("cache", "")),
             requires_python=file.requires_python,
             dependencies=tuple(file.metadata.get("dependencies", [])),
-            models={f"{name}-{m}".removesuffix("-"): text for m, text in file.models.items()},
+            models={model_string(name, model): text for model, text in file.models.items()},
             lock=None if lock is None else str(lock.path),
             packages={} if lock is None else dict(lock.packages),
-            current=next((one for one in history(file, place) if one.current), None),
+            current=next((entry for entry in history(environment) if entry.current), None),
         )
         show(shown, as_json)

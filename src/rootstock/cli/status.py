@@ -1,4 +1,4 @@
-"""``rootstock status`` and ``rootstock doctor``."""
+"""``rootstock status``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
-from .output import (
+
     CHECK_FAILED,
     ClusterOption,
     JsonOption,
@@ -21,24 +21,23 @@ from .output import (
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..maintenance.doctor import Finding
     from ..maintenance.status import Health
 
-__all__ = ["doctor", "status"]
+__all__ = ["status"]
 
 
 @dataclass(frozen=True)
 class Status:
-    """What is installed and fetched.
+    """The state of what is installed and fetched.
 
     Attributes
     ----------
     root : str
-        Which root.
-    overlay : str or None
-        The user's own layer.
+        The root.
+    user_layer : str or None
+        The user's own layer over it.
     entries : tuple of Health
-        A line each.
+        Environments and models.
     """
 
     root: str
@@ -48,59 +47,25 @@ class Status:
     def renderable(self) -> Table:
         """Return a table."""
         title = self.root + (f" and {self.user_layer}" if self.user_layer else "")
-        rows = ((one.name, one.state, one.detail, one.command) for one in self.entries)
-        return table(title, ("", "state", "", "what mends it"), rows)
+        rows = ((e.name, e.state, e.detail, e.fix) for e in self.entries)
+        return table(title, ("name", "state", "detail", "fix"), rows, keep_first=True)
 
 
 def status(
-    check: bool = typer.Option(False, help="End with 9 if anything is not well."),
-    deep: bool = typer.Option(False, help="Compare the contents of weights, too."),
+    check: bool = typer.Option(False, help="Exit code 9 if anything is not healthy."),
+    deep: bool = typer.Option(False, help="Also compare the contents of weights."),
     root: Optional[Path] = RootOption,
     cluster: Optional[str] = ClusterOption,
     as_json: bool = JsonOption,
 ) -> None:
-    """Show what is healthy, stale or missing, and the command that mends it."""
+    """Show what is healthy, stale or missing, and the command that fixes it."""
     with reporting_errors():
         from ..maintenance.status import status as look
         from ..settings.root import find_root
 
-        place = find_root(root, cluster)
-        entries = tuple(look(place, deep=deep))
-        user_layer = None if place.user_layer is None else str(place.user_layer)
-        show(Status(str(place.path), user_layer, entries), as_json)
-        if check and any(one.command for one in entries):
-            raise typer.Exit(CHECK_FAILED)
-
-
-@dataclass(frozen=True)
-class Report:
-    """What the doctor found.
-
-    Attributes
-    ----------
-    findings : tuple of Finding
-        A line each.
-    """
-
-    findings: tuple[Finding, ...]
-
-    def renderable(self) -> Table:
-        """Return a table."""
-        rows = ((one.topic, one.level, one.detail, one.command) for one in self.findings)
-        return table("", ("", "", "found", "what mends it"), rows)
-
-
-def doctor(
-    root: Optional[Path] = RootOption,
-    cluster: Optional[str] = ClusterOption,
-    as_json: bool = JsonOption,
-) -> None:
-    """Look at uv, Pythons, disk, network, GPU, permissions; end with 9 if there is a problem."""
-    with reporting_errors():
-        from ..maintenance.doctor import doctor as look
-        from ..settings.root import find_root
-
-        findings = tuple(look(find_root(root, cluster)))
-        show(Report(findings), as_json)
-        if any(one.level == "problem" for one in findings):
+        target = find_root(root, cluster)
+        entries = tuple(look(target, deep=deep))
+        user_layer = None if target.user_layer is None else str(target.user_layer)
+        show(Status(str(target.path), user_layer, entries), as_json)
+        if check and any(entry.fix for entry in entries):
             raise typer.Exit(CHECK_FAILED)

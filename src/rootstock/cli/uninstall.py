@@ -8,19 +8,20 @@ from typing import Optional
 
 import typer
 
-from .output import ClusterOption, JsonOption, RootOption, complete_names, reporting_errors, show
+from .options import ClusterOption, JsonOption, RootOption, complete_names
+from .output import reporting_errors, show
 
 __all__ = ["uninstall"]
 
 
 @dataclass(frozen=True)
 class Removed:
-    """What is gone.
+    """Removed files and folders.
 
     Attributes
     ----------
     paths : tuple of str
-        Files and folders.
+        Their paths.
     """
 
     paths: tuple[str, ...]
@@ -38,10 +39,10 @@ def uninstall(
 ) -> None:
     """Remove an environment: builds, file, lock, records. Weights stay until 'gc --caches'."""
     with reporting_errors():
-        from ..environments.discovery import read_by_name
+        from ..environments.discovery import find_environment
         from ..maintenance.uninstall import uninstall as remove
         from ..settings.root import find_root
 
-        place = find_root(root, cluster)
-        gone = remove(read_by_name(name, place), place)
-        show(Removed(tuple(map(str, gone))), as_json)
+        target = find_root(root, cluster)
+        paths = remove(find_environment(name, target))
+        show(Removed(tuple(map(str, paths))), as_json)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
-from .fetch import options_of
-from .output import (
+
     CHECK_FAILED,
     ClusterOption,
     JsonOption,
@@ -23,7 +22,7 @@ from .output import (
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from ..conformance import Verification
+    from ..conformance.records import Verification
     from ..settings.root import Root
 
 __all__ = ["verify"]
@@ -31,7 +30,7 @@ __all__ = ["verify"]
 
 @dataclass(frozen=True)
 class Verified:
-    """What was found.
+    """Verifications of models.
 
     Attributes
     ----------
@@ -50,55 +49,52 @@ class Verified:
 
         tables = [
             table(
-                f"{one.model} on {one.device} of {one.host}",
-                ("", "", ""),
-                [(c.name, "passed" if c.passed else "FAILED", c.detail) for c in one.checks],
+                f"{verification.model} on {verification.device} of {verification.host}",
+                ("outcome", "check", "detail"),
+                [
+                    (c.outcome.upper() if c.failed else c.outcome, c.name, c.detail)
+                    for c in verification.checks
+                ],
+                keep_first=True,
             )
-            for one in self.verifications
+            for verification in self.verifications
         ]
         return Group(*tables)
 
 
-def verify(  # noqa: PLR0913, PLR0917  options, which nobody passes by place
+def verify(  # noqa: PLR0913, PLR0917  options, which are never passed by position
     models: Optional[list[str]] = typer.Argument(
-        None, help="Model strings; all that is built by default.", autocompletion=complete_models
+        None, help="Model strings; all built ones by default.", autocompletion=complete_models
     ),
-    device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1, ..."),
-    threads: Optional[int] = typer.Option(None, help="CPU threads."),
-    setup: Optional[list[str]] = typer.Option(None, help="Argument of setup(): key=value."),
+    environment: Optional[Path] = EnvironmentOption,
+    device: str = DeviceOption,
+    threads: Optional[int] = ThreadsOption,
+    setup: Optional[list[str]] = SetupOption,
     root: Optional[Path] = RootOption,
     cluster: Optional[str] = ClusterOption,
+    traceback: bool = TracebackOption,
     as_json: bool = JsonOption,
 ) -> None:
-    """Check models on this machine and device, and record it; end with 9 if one fails."""
-    with reporting_errors():
-        from ..calculator import RootstockCalculator
-        from ..conformance import verify as check
+    """Check models on this machine and device, and record it (exit code 9 if one fails)."""
+    with reporting_errors(traceback=traceback):
+        from ..conformance import verify as verify_model
         from ..settings.root import find_root
 
-        place = find_root(root, cluster)
-        found = []
-        for text in models or _built(place):
-            with RootstockCalculator(
-                text,
-                root=place.path,
-                device=device,
-                threads=threads,
-                setup_kwargs=options_of(setup),
-            ) as calc:
-                found.append(check(calc))
-        passed = all(one.passed for one in found)
-        show(Verified(passed, tuple(found)), as_json)
+        arguments = model_arguments(root, cluster, environment, device, threads, setup)
+        names = models or _built(find_root(root, cluster))
+        verifications = tuple(verify_model(name, **arguments) for name in names)
+        passed = all(verification.passed for verification in verifications)
+        show(Verified(passed, verifications), as_json)
         if not passed:
             raise typer.Exit(CHECK_FAILED)
 
 
-def _built(place: Root) -> list[str]:
-    from ..environments.build import is_ready
+def _built(root: Root) -> list[str]:
+    from ..environments.build import find_build
     from ..environments.discovery import available
 
     return [
         entry.name
-        for entry in available(place)
-        if entry.file is not None and is_ready(entry.file, place)
+        for entry in available(root)
+        if entry.environment is not None and find_build(entry.environment) is not None
     ]

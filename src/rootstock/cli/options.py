@@ -1,0 +1,120 @@
+"""Options that several commands share, declared once."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import TYPE_CHECKING, Any, Optional
+
+import typer
+
+from ..errors import ConfigurationError, RootstockError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = [
+    "ClusterOption",
+    "DeviceOption",
+    "EnvironmentOption",
+    "JsonOption",
+    "RootOption",
+    "SetupOption",
+    "ThreadsOption",
+    "TracebackOption",
+    "complete_models",
+    "complete_names",
+    "model_arguments",
+]
+
+_MODEL = "Model"
+RootOption = typer.Option(None, "--root", help="Root folder.", show_default=False)
+ClusterOption = typer.Option(None, "--cluster", help="Name of a cluster.", show_default=False)
+JsonOption = typer.Option(False, "--json", help="Print JSON.")
+TracebackOption = typer.Option(False, "--traceback", help="Show the traceback of a model's error.")
+DeviceOption = typer.Option(
+    "auto", "--device", help="auto, cpu, cuda, cuda:1, ...", rich_help_panel=_MODEL
+)
+ThreadsOption = typer.Option(
+    None, "--threads", help="CPU threads.", show_default=False, rich_help_panel=_MODEL
+)
+SetupOption = typer.Option(
+    None,
+    "--setup",
+    metavar="KEY=VALUE",
+    help="Argument of setup(); repeatable.",
+    show_default=False,
+    rich_help_panel=_MODEL,
+)
+EnvironmentOption = typer.Option(
+    None,
+    "--environment",
+    help="Environment file to use; MODEL is then the argument of its setup().",
+    show_default=False,
+    rich_help_panel=_MODEL,
+)
+
+
+def model_arguments(  # noqa: PLR0913, PLR0917  one for each option of the group
+    root: Optional[Path],
+    cluster: Optional[str],
+    environment: Optional[Path],
+    device: str,
+    threads: Optional[int],
+    setup: Optional[list[str]],
+) -> dict[str, Any]:
+    """Return the calculator's arguments for the group of model options."""
+    return {
+        "root": root,
+        "cluster": cluster,
+        "environment": environment,
+        "device": device,
+        "threads": threads,
+        "setup_kwargs": setup_arguments(setup),
+    }
+
+
+def setup_arguments(pairs: Optional[list[str]]) -> dict[str, Any]:
+    """Turn ``key=value`` into arguments of ``setup()``; values are JSON, or else text.
+
+    Raises
+    ------
+    ConfigurationError
+        A pair has another form.
+    """
+    arguments = {}
+    for pair in pairs or []:
+        key, equals, value = pair.partition("=")
+        if not equals or not key.isidentifier():
+            msg = f"--setup {pair!r} must be key=value, such as task_name=omat"
+            raise ConfigurationError(msg)
+        try:
+            arguments[key] = json.loads(value)
+        except ValueError:
+            arguments[key] = value
+    return arguments
+
+
+def complete_names(incomplete: str) -> list[str]:
+    """Return names of environments that begin so; for the shell's completion."""
+    return sorted(name for name in _offered() if name.startswith(incomplete))
+
+
+def complete_models(incomplete: str) -> list[str]:
+    """Return model strings that begin so; for the shell's completion."""
+    from ..environments.model_strings import model_string
+
+    strings = {model_string(name, model) for name, models in _offered().items() for model in models}
+    return sorted(text for text in strings if text.startswith(incomplete))
+
+
+def _offered() -> dict[str, list[str]]:
+    from ..environments.discovery import available
+    from ..settings.root import find_root
+
+    with contextlib.suppress(RootstockError):  # completion prints no errors
+        return {
+            entry.name: list(entry.file.models) if entry.file else []
+            for entry in available(find_root())
+        }
+    return {}

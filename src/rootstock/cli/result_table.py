@@ -1,0 +1,164 @@
+"""The results of one structure, as ``run`` and ``demo`` show them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Optional
+
+import numpy as np
+from rich.table import Table
+
+from ..errors import ConfigurationError, ModelError, OutputError, PropertyMissingError
+from ..properties import unit_of
+from ..support.files import explain
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ase import Atoms
+
+    from ..calculator import RootstockCalculator
+    from ..runtime.provenance import Provenance
+
+__all__ = ["StructureResults", "evaluate", "read_structure"]
+
+
+@dataclass(frozen=True)
+class StructureResults:
+    """The results of one structure.
+
+    Attributes
+    ----------
+    formula : str
+        Chemical formula.
+    natoms : int
+        Number of atoms.
+    seconds : float
+        Time for the results, the start and a build included.
+    results : dict
+        All results of the model's calculator, in ASE's units.
+    provenance : Provenance
+        Model, environment, device, versions.
+    written : str or None
+        The file that the results were written to.
+    """
+
+    formula: str
+    natoms: int
+    seconds: float
+    results: dict[str, Any]
+    provenance: Provenance
+    written: Optional[str] = None
+
+    def renderable(self) -> Table:
+        """Return a table: small values in full, arrays by shape and largest magnitude."""
+        title = f"{self.formula} ({self.natoms} atoms), {self.provenance.model} on "
+        title += self.provenance.gpu or self.provenance.device
+        table = Table(title=title, title_justify="left", caption_justify="left")
+        table.add_column("property", no_wrap=True)
+        table.add_column("value", overflow="fold")
+        table.add_column("unit", no_wrap=True)
+        for name, value in self.results.items():
+            table.add_row(name, _shown(value), unit_of(name))
+        written = f"; written to {self.written}" if self.written else ""
+        table.caption = f"{self.seconds:.2f} s{written}"
+        return table
+
+
+def _shown(value: Any) -> str:
+    if not isinstance(value, (np.ndarray, np.generic, float, int)):
+        return str(value)
+    array = np.asarray(value)
+    if array.ndim == 0:
+        return f"{array.item():.8g}"
+    if array.size <= 9:  # noqa: PLR2004  a stress tensor
+        return np.array2string(array, precision=4, max_line_width=46)
+    shape = " x ".join(map(str, array.shape))
+    return f"{shape}, largest magnitude {np.abs(array).max():.6g}"
+
+
+def evaluate(
+    atoms: Atoms, calc: RootstockCalculator, output: Optional[Path] = None
+) -> StructureResults:
+    """Evaluate energy, forces, stress and all further results; write them if asked to.
+
+    Raises
+    ------
+    ModelError
+        The model failed; names elements that its environment file does not state.
+    OutputError
+        The file can't be written.
+    """
+    started = time.perf_counter()
+    atoms.calc = calc
+    try:
+        energy = atoms.get_potential_energy()
+    except ModelError as error:
+        raise _with_elements(error, atoms, calc) from error.__cause__
+    for name in ("forces", "stress"):
+        try:
+            calc.get_property(name, atoms)
+        except PropertyMissingError:
+            continue  # absent from the results
+    results = {"energy": energy, **calc.results}
+    seconds = time.perf_counter() - started
+    if output is not None:
+        _write(atoms, calc.results, output)
+    written = None if output is None else str(output)
+    formula = atoms.get_chemical_formula()
+    return StructureResults(formula, len(atoms), seconds, results, calc.provenance, written)
+
+
+def _with_elements(error: ModelError, atoms: Atoms, calc: RootstockCalculator) -> ModelError:
+    """Return an error that names elements which the model does not know, where that is known."""
+    spec = calc.spec
+    known = spec.environment.file.elements(spec.argument)
+    symbols = sorted(set(atoms.get_chemical_symbols()))
+    unknown = [s for s in symbols if s not in known] if known else []
+    if not unknown:  # a KeyError is how many calculators refuse an element
+        unknown = [s for s in symbols if error.remote_type.endswith("KeyError") and s in str(error)]
+    if not unknown:
+        return error
+    plural = "s" if len(unknown) > 1 else ""
+    knows = f"; it knows {', '.join(known)}" if known else ""
+    msg = (
+        f"model {spec.model!r} does not know the element{plural} {', '.join(unknown)}{knows}. "
+        "Choose another model (rootstock list), or see its own error with --traceback"
+    )
+    return ModelError(msg, error.remote_type)
+
+
+def read_structure(path: Path, index: str = "-1") -> Atoms:
+    """Read one structure.
+
+    Raises
+    ------
+    ConfigurationError
+        The file is missing, or ASE can't read it.
+    """
+    from ase.io import read
+
+    try:
+        return read(path, index=int(index))
+    except FileNotFoundError as error:
+        msg = f"there is no file {path}"
+        raise ConfigurationError(msg) from error
+    except Exception as error:  # ASE's readers raise whatever their parsing meets
+        msg = f"ASE can't read frame {index} of {path}: {type(error).__name__}: {error}"
+        raise ConfigurationError(msg) from error
+
+
+def _write(atoms: Atoms, results: dict[str, Any], output: Path) -> None:
+    from ase.calculators.calculator import all_properties
+    from ase.calculators.singlepoint import SinglePointCalculator
+    from ase.io import write
+
+    frozen = atoms.copy()
+    known = {name: value for name, value in results.items() if name in all_properties}
+    frozen.calc = SinglePointCalculator(frozen, **known)
+    try:
+        write(output, frozen)
+    except OSError as error:
+        msg = f"{output} can't be written: {explain(error)}. Choose another file with -o"
+        raise OutputError(msg) from error
