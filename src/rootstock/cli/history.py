@@ -8,15 +8,8 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
-
-    ClusterOption,
-    JsonOption,
-    RootOption,
-    complete_names,
-    reporting_errors,
-    show,
-    table,
-)
+from .options import ClusterOption, JsonOption, RootOption, complete_names
+from .output import reporting_errors, show, table
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -8,15 +8,8 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import typer
 
-
-    ClusterOption,
-    JsonOption,
-    RootOption,
-    complete_names,
-    reporting_errors,
-    show,
-    table,
-)
+from .options import ClusterOption, JsonOption, RootOption, complete_names
+from .output import reporting_errors, show, table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -84,7 +77,8 @@ class Shown:
         rows = [(key, value) for key, value in facts.items() if value]
         packages = [(f"{name}=={version}",) for name, version in self.packages.items()]
         return Group(
-            table(self.name, ("", ""), rows, keep_first=True), table("", ("packages",), packages) if packages else ""
+            table(self.name, ("", ""), rows, keep_first=True),
+            table("", ("packages",), packages) if packages else "",
         )
 
 

@@ -8,15 +8,8 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
-
-    CHECK_FAILED,
-    ClusterOption,
-    JsonOption,
-    RootOption,
-    reporting_errors,
-    show,
-    table,
-)
+from .options import ClusterOption, JsonOption, RootOption
+from .output import CHECK_FAILED, reporting_errors, show, table
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Optional
 
 import typer
 
-
-    CHECK_FAILED,
+from .options import (
     ClusterOption,
+    DeviceOption,
+    EnvironmentOption,
     JsonOption,
     RootOption,
+    SetupOption,
+    ThreadsOption,
+    TracebackOption,
     complete_models,
-    reporting_errors,
-    show,
-    table,
+    model_arguments,
 )
+from .output import CHECK_FAILED, reporting_errors, show, table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
