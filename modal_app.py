@@ -59,15 +59,16 @@ def benchmark_v3(
     """Measure Rootstock's overhead per call with a null model and `model`; see benchmarks/."""
     from pathlib import Path
 
-    from benchmarks.arms import Place
+    from benchmarks.arms import Launcher
     from benchmarks.suite import models, way
 
     from rootstock import find_root
 
-    place = Place(find_root(cluster="modal").path, Path("/tmp/rootstock-benchmarks"), device)  # noqa: S108
+    folder = Path("/tmp/rootstock-benchmarks")  # noqa: S108
+    launcher = Launcher(find_root(cluster="modal").path, folder, device)
     return {
-        "way": way(place, (32, 864), seconds, ("direct", "rootstock", "ase", "floor")),
-        "models": models(place, [model], map(int, sizes.split(",")), seconds),
+        "way": way(launcher, (32, 864), seconds, ("direct", "rootstock", "ase", "floor")),
+        "models": models(launcher, [model], map(int, sizes.split(",")), seconds),
     }
 
 

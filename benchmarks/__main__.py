@@ -1,4 +1,4 @@
-"""Measure what Rootstock costs: one command, tables and a picture."""
+"""Measure Rootstock's overhead: one command, tables and a picture."""
 
 import argparse
 import sys
@@ -8,32 +8,40 @@ import platformdirs
 
 from rootstock import find_root
 
-from .arms import HERE, Place
-from .report import markdown, write
+from .arms import HERE, Launcher
+from .report import DOCS, markdown, update, write
 from .suite import MODEL_SIZES, PARTS, models, run
 
 
 def main() -> None:
     options = _options()
-    place = Place(options.root or find_root().path, options.work, options.device, options.threads)
+    root = options.root or find_root().path
+    launcher = Launcher(root, options.work, options.device, options.threads)
     names = tuple(options.models.split(","))
-    if options.sizes:  # models alone, of these sizes: what a GPU machine is asked for
-        rows = models(place, names, options.sizes, options.seconds)
+    if options.sizes:  # models alone, of these sizes: for a machine with a GPU
+        rows = models(launcher, names, options.sizes, options.seconds)
         results = {"models": rows}
     else:
         parts = options.parts.split(",") if options.parts else PARTS
         results = run(
-            place, names, options.seconds, parts, lambda part: print(part, file=sys.stderr)
+            launcher, names, options.seconds, parts, lambda part: print(part, file=sys.stderr)
         )
     results = {"device": options.device, "threads": options.threads, **results}
-    print(markdown(write(results, options.out, options.name)))
+    results = write(results, options.out, options.name)
+    if set(PARTS) <= set(results):  # a complete run
+        update(DOCS, results)
+    print(markdown(results))
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--root", type=Path, help="Rootstock's root; by default the user's own")
+    parser.add_argument(
+        "--root", type=Path, help="Rootstock's root; by default the one that is configured"
+    )
     work = platformdirs.user_cache_path("rootstock-benchmarks")
-    parser.add_argument("--work", type=Path, default=work, help="where the peer is installed")
+    parser.add_argument(
+        "--work", type=Path, default=work, help="folder in which the peer is installed"
+    )
     parser.add_argument("--models", default="chgnet,sevennet,mace-random")
     parser.add_argument("--parts", help=f"some of {','.join(PARTS)}")
     sizes = ",".join(map(str, MODEL_SIZES))
@@ -42,9 +50,9 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ...")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=20.0, help="about this long for each row")
+    parser.add_argument("--seconds", type=float, default=20.0, help="time for each row, about")
     parser.add_argument("--out", type=Path, default=HERE / "results")
-    parser.add_argument("--name", default="benchmark", help="of the files with the results")
+    parser.add_argument("--name", default="benchmark", help="name of the result files")
     return parser.parse_args()
 
 

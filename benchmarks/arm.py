@@ -1,7 +1,7 @@
 """One arm of a comparison: a process that makes its calculator and times its own calls.
 
 ``python arm.py`` runs in any environment with ASE. It reads a JSON object a line and answers each
-with one. The first names the ``kind`` of calculator and what that needs; each further one asks to
+with one. The first names the ``kind`` of calculator and its arguments; each further one asks to
 ``do`` something::
 
     {"do": "call",     "formula", "natoms", "calls", "seed"}  seconds of each get_forces()
@@ -43,7 +43,7 @@ def supercell(formula, natoms):
 
 
 def load(file, argument, device, threads, options):
-    """Return what ``setup()`` of an environment file returns."""
+    """Return the calculator of an environment file."""
     spec = importlib.util.spec_from_file_location("_benchmarked", file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -104,17 +104,16 @@ class Rootstock(Direct):
         self._calc = self._make()
 
     def _make(self):
-        import dataclasses
+        from dataclasses import replace
         from pathlib import Path
 
-        from rootstock import RootstockCalculator
-        from rootstock.launch import Session
+        from rootstock import RootstockCalculator, prepare
 
         calc = RootstockCalculator(**self._options)
         if self._instrumented is not None:  # the same environment, its file with a stop-watch
-            recipe = calc._session.recipe
-            file = dataclasses.replace(recipe.file, path=Path(self._instrumented))
-            calc._join(Session(dataclasses.replace(recipe, file=file)))
+            spec = prepare(calc.spec)
+            file = replace(spec.environment.file, path=Path(self._instrumented))
+            calc._session.spec = replace(spec, environment=replace(spec.environment, file=file))
         return calc
 
     def start(self):
@@ -163,7 +162,7 @@ class AseSocket(Direct):
 
 
 def client(options, unixsocket, formula, natoms):
-    """Be the far side of :class:`AseSocket`."""
+    """Run the client of :class:`AseSocket`."""
     from ase.calculators.socketio import SocketClient
 
     atoms = supercell(formula, int(natoms))
@@ -214,7 +213,7 @@ def read(sock, buffer):
 
 
 def structure(model):
-    """Return a few atoms that `model` knows, without anything that takes time to import."""
+    """Return a few atoms that `model` knows, without slow imports."""
     from ase.atoms import Atoms
 
     knows_salt = model.startswith(("chgnet", "sevennet"))
@@ -225,7 +224,7 @@ def structure(model):
 
 
 def first_energy(model, **options):
-    """Do once, directly, what `Rootstock.start` does."""
+    """Calculate the first energy directly, as :meth:`Rootstock.start` does through a worker."""
     atoms = structure(model)
     atoms.calc = load(**options)
     atoms.get_potential_energy()
@@ -242,7 +241,7 @@ KINDS = {
 
 def main():
     wire = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what a model prints must not be taken for an answer
+    os.dup2(2, 1)  # output of a model must not be read as an answer
     config = json.loads(sys.stdin.readline())
     arm = KINDS[config.pop("kind")](**config)
     wire.write('{"ready": true}\n')

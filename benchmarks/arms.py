@@ -10,12 +10,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from rootstock import RootstockCalculator, find_root
+from rootstock import WorkerSpec, find_root, prepare
+from rootstock.environments.build import interpreter_for
+from rootstock.runtime.arguments import make_spec
 
 HERE = Path(__file__).resolve().parent
 SCRIPT = HERE / "arm.py"
 NULL = HERE / "environments" / "null_env.py"
-#: What the arms are called in tables.
+#: Titles of the arms in tables.
 TITLES = {
     "direct": "direct",
     "rootstock": "Rootstock",
@@ -64,7 +66,7 @@ class Arm:
     kind : str
         One of :data:`TITLES`.
     config : dict
-        What that needs.
+        Arguments of that kind.
     threads : int
         CPU threads.
     """
@@ -74,7 +76,9 @@ class Arm:
     ) -> None:
         count = str(threads)
         variables = {**os.environ, "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count}
-        variables["ROOTSTOCK_DISABLE_USAGE_STATS"] = "1"  # the peer's, which we are not to spoil
+        variables["ROOTSTOCK_DISABLE_USAGE_STATS"] = (
+            "1"  # the peer's, which must not count benchmarks
+        )
         self.kind = kind
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  closed with the arm
         self._process = subprocess.Popen(
@@ -105,12 +109,12 @@ class Arm:
 
     @property
     def pid(self) -> int:
-        """Of the host's side."""
+        """Process id of the main process."""
         return self._process.pid
 
     @property
     def workers(self) -> list[int]:
-        """Return the processes of the far side."""
+        """Process ids of the worker and its helpers."""
         return _descendants(self.pid)
 
     def close(self) -> None:
@@ -126,24 +130,26 @@ class Arm:
 
 
 def _descendants(pid: int) -> list[int]:
-    found = []
+    pids = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         for child in map(int, task.read_text().split()):
-            found += [child, *_descendants(child)]
-    return found
+            pids += [child, *_descendants(child)]
+    return pids
 
 
-class Place:
-    """Where the arms' environments are, and what starts them.
+class Launcher:
+    """Starts the arms, each in its environment.
 
     Parameters
     ----------
     root : Path
-        Of Rootstock.
+        Rootstock's root.
     work : Path
-        Where the peer is installed and files with a stop-watch are written.
+        Folder for the peer and for environment files with a stop-watch.
     device : str
-        For the models; the null model has none.
+        For the models; the null model needs none.
+    threads : int
+        CPU threads of the models.
     """
 
     def __init__(self, root: Path, work: Path, device: str = "cpu", threads: int = 1) -> None:
@@ -163,9 +169,7 @@ class Place:
         if kind == "rootstock":
             return Arm(sys.executable, kind, ours)
         direct = {"file": str(NULL), "argument": "", "device": "cpu", "threads": 1, "options": {}}
-        with RootstockCalculator(**ours) as calc:
-            calc.report  # noqa: B018  builds the environment
-            python = str(calc._session.environment.python)
+        python = _interpreter(make_spec(None, **ours))
         if kind == "ase":
             return Arm(sys.executable, kind, {"python": python, **direct})
         return Arm(python, kind, direct)
@@ -182,21 +186,18 @@ class Place:
 
     def ours(self, text: str) -> dict:
         """Return the arguments of the calculator for a model."""
-        found = {"root": str(self.root), "device": self.device, "threads": self.threads}
-        return {"model": self._weights(text), **found}
+        options = {"root": str(self.root), "device": self.device, "threads": self.threads}
+        return {"model": self._weights(text), **options}
 
     def direct(self, text: str) -> tuple[str, dict]:
-        """Return a model's interpreter and what its ``setup()`` gets."""
-        with RootstockCalculator(**self.ours(text)) as calc:
-            calc.report  # noqa: B018  builds the environment
-            session = calc._session
-            python, recipe = str(session.environment.python), session.recipe
-        return python, {
-            "file": str(recipe.file.path),
-            "argument": recipe.argument,
+        """Return a model's interpreter and the arguments of ``arm.load``."""
+        spec = make_spec(**self.ours(text))
+        return _interpreter(spec), {
+            "file": str(spec.environment.file.path),
+            "argument": spec.argument,
             "device": self.device,
             "threads": self.threads,
-            "options": dict(recipe.options),
+            "options": spec.setup_options,
         }
 
     def _with_stopwatch(self, file: Path) -> str:
@@ -210,13 +211,8 @@ class Place:
             return text
         weights = self._work / "random-mace.model"
         if not weights.exists():
-            from rootstock import prepare
-            from rootstock.environments import resolve
-
-            root = find_root(self.root)
-            built = prepare(resolve("mace", root)[1], root)
-            script = HERE / "make_random_mace.py"
-            command = [built.python, "-I", script, weights, "32"]
+            python = _interpreter(make_spec("mace", root=str(self.root), check_weights=False))
+            command = [python, "-I", HERE / "make_random_mace.py", weights, "32"]
             subprocess.run(command, check=True, capture_output=True)
         return f"mace-{weights}"
 
@@ -234,8 +230,14 @@ class Place:
         return client / "bin" / "python"
 
 
+def _interpreter(spec: WorkerSpec) -> str:
+    """Return the interpreter of a model's environment, which is built if needed."""
+    spec = prepare(spec)
+    return str(interpreter_for(spec.environment, spec.build))
+
+
 @contextlib.contextmanager
 def running(start, kinds):
-    """Start arms by name, ``start(kind)`` each; end all of them."""
+    """Start an arm of each kind by ``start(kind)``; end all of them."""
     with contextlib.ExitStack() as stack:
         yield {kind: stack.enter_context(contextlib.closing(start(kind))) for kind in kinds}

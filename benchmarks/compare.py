@@ -1,4 +1,4 @@
-"""Rounds: the arms take turns in short blocks, so that a noisy machine hits all alike."""
+"""Rounds: the arms take turns in short blocks, so that noise affects all of them equally."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
     from .arms import Arm
 
-#: Seconds that one arm may go on before it is the next one's turn.
+#: Seconds of a block, the calls of an arm before the next arm's turn.
 _BLOCK = 0.03
 _MOST_ROUNDS = 400
 
 
 @dataclass
 class Timings:
-    """What one arm took, round by round; seconds.
+    """Times of an arm, round by round, in seconds.
 
     Attributes
     ----------
@@ -34,11 +34,11 @@ class Timings:
 
     @property
     def outside(self) -> list[float]:
-        """The part around the model: ASE, and what carries the call there and back."""
+        """The rest: ASE and the transport."""
         return [whole - inside for whole, inside in zip(self.whole, self.inside, strict=True)]
 
     def add(self, answer: Mapping[str, list[float]]) -> None:
-        """Take over the answer to a block."""
+        """Add the answer to a block."""
         calls = list(zip(answer["seconds"], answer.get("inside", answer["seconds"]), strict=True))
         middle = sorted(calls)[len(calls) // 2]
         self.whole.append(middle[0])
@@ -46,10 +46,10 @@ class Timings:
 
 
 def take_turns(arms: Mapping[str, Arm], do: str, seconds: float, **request: object) -> dict:
-    """Let `arms` do the same in turns for about `seconds`; return the timings of each.
+    """Have `arms` do the same in turns for about `seconds`; return the timings of each.
 
-    The order changes from round to round; the first two blocks of each arm (new topologies,
-    compiled kernels, cold caches) don't count.
+    The order changes from round to round; the first two blocks of each arm (new fixed
+    inputs, compiled kernels, cold caches) don't count.
     """
     pace = 1e-6
     for seed in (0, 1):
@@ -57,22 +57,22 @@ def take_turns(arms: Mapping[str, Arm], do: str, seconds: float, **request: obje
             pace = max(pace, arm.ask(do, calls=2, seed=seed, **request)["seconds"][-1])
     calls = max(1, min(100, int(_BLOCK / pace)))
     rounds = max(7, min(_MOST_ROUNDS, int(seconds / (pace * calls * len(arms)))))
-    found = {kind: Timings() for kind in arms}
+    timings = {kind: Timings() for kind in arms}
     orders = itertools.cycle([list(arms), list(arms)[::-1]])
     for seed, order in zip(range(2, rounds + 2), orders):
         for kind in order:
-            found[kind].add(arms[kind].ask(do, calls=calls, seed=seed, **request))
-    return found
+            timings[kind].add(arms[kind].ask(do, calls=calls, seed=seed, **request))
+    return timings
 
 
 @dataclass(frozen=True)
 class Added:
-    """What an arm takes beyond another, round by round; milliseconds.
+    """Time that an arm takes beyond another, in milliseconds.
 
     Attributes
     ----------
     median, spread : float
-        Of the differences; the spread is half the interquartile range.
+        Of the differences, round by round; the spread is half the interquartile range.
     """
 
     median: float

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import itertools
 import re
 import shutil
 import signal
@@ -23,23 +24,24 @@ def available() -> bool:
 
 
 def count(arm, calls: int, **request: object) -> dict[str, dict]:
-    """Count what both sides of `arm` do in `calls` calls; per call.
+    """Count system calls and bytes of both sides of `arm`, per call.
 
     Returns
     -------
     dict
-        ``"host"`` and ``"worker"``: ``calls`` (by name), ``total``, ``bytes`` (both directions).
+        ``"main"`` (the main process) and ``"worker"``: ``calls`` (by name), ``total``, ``bytes``
+        (both directions).
     """
     arm.ask("call", calls=10, seed=0, **request)
-    sides = {"host": [arm.pid], "worker": arm.workers}
+    sides = {"main": [arm.pid], "worker": arm.workers}
     with tempfile.TemporaryDirectory() as folder:
         tracers = {
             side: [_attach(pid, Path(folder, f"{side}.{pid}")) for pid in pids]
             for side, pids in sides.items()
         }
-        time.sleep(1.0)  # strace says nothing when it has attached
+        time.sleep(1.0)  # strace does not tell when it has attached
         arm.ask("call", calls=calls, seed=1, **request)
-        for tracer in [one for many in tracers.values() for one in many]:
+        for tracer in itertools.chain.from_iterable(tracers.values()):
             tracer.send_signal(signal.SIGINT)
             tracer.wait(20)
         return {
@@ -63,7 +65,7 @@ def _summary(logs: list[str], calls: int) -> dict:
         names[match[1]] += 1
         if _CARRIERS.match(match[1]):
             nbytes += max(0, int(match[2]))
-    # what happens less than once in two calls is the harness, the allocator or a timer
+    # calls that occur less than once in two steps belong to the harness, the allocator or a timer
     steady = {name: round(number / calls, 1) for name, number in names.items()}
     return {
         "calls": {name: number for name, number in sorted(steady.items()) if number >= 0.5},
@@ -80,10 +82,10 @@ def memory(pid: int) -> int:
 
 def growth(arm, checkpoints: tuple[int, ...], **request: object) -> list[dict]:
     """Return the resident memory of both sides after so many calls (multiples of 100); KiB."""
-    found = []
+    rows = []
     for number in range(_BATCH, checkpoints[-1] + 1, _BATCH):  # short answers: no lists that grow
         arm.ask("call", calls=_BATCH, seed=number, **request)
         if number in checkpoints:
             worker = max(memory(pid) for pid in arm.workers)
-            found.append({"calls": number, "host": memory(arm.pid), "worker": worker})
-    return found
+            rows.append({"calls": number, "main": memory(arm.pid), "worker": worker})
+    return rows

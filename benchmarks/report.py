@@ -1,4 +1,4 @@
-"""Results -> JSON, Markdown and a picture."""
+"""Results -> JSON, Markdown and a picture. ``python -m benchmarks.report`` updates the docs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ import platform
 import subprocess
 from typing import TYPE_CHECKING
 
-from .arms import TITLES
+from .arms import HERE, TITLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+
+#: The page that shows the tables of the last complete run, and the lines around them.
+DOCS = HERE.parent / "docs" / "benchmarks.md"
+BEGIN, END = "<!-- benchmark -->\n", "<!-- /benchmark -->\n"
 
 
 def machine(device: str = "cpu") -> str:
@@ -30,7 +34,7 @@ def machine(device: str = "cpu") -> str:
 def markdown(results: dict) -> str:
     """Return the tables of the parts that were measured."""
     threads = "one CPU thread" if results["threads"] == 1 else f"{results['threads']} CPU threads"
-    lines = [f"Measured on {results['machine']}; {threads} a process; medians of one run."]
+    lines = [f"Measured on {results['machine']}; {threads} per process; medians of one run."]
     for part, table in _TABLES.items():
         if results.get(part):
             lines += ["", *table(results[part])]
@@ -49,58 +53,65 @@ def _way(rows: list[dict]) -> list[str]:
     by = {(row["kind"], row["natoms"]): row for row in rows}
 
     def cells(kind: str) -> list[str]:
-        found = [by[kind, n] for n in sizes]
-        return [f"{row['median']:.3f} ± {row['spread']:.3f}" for row in found]
+        return [_added(by[kind, natoms]) for natoms in sizes]
 
     def title(kind: str) -> str:
-        return "*direct call, in all*" if kind == "direct" else TITLES[kind]
+        return "*direct call, total time*" if kind == "direct" else TITLES[kind]
 
-    head = ["added a call / ms", *(f"{n:,} atoms" for n in sizes)]
+    head = ["added time per call / ms", *(f"{n:,} atoms" for n in sizes)]
     return _table(head, ([title(kind), *cells(kind)] for kind in kinds))
 
 
-def _counts(found: dict) -> list[str]:
-    def side(counted: dict) -> list[str]:
-        names = ", ".join(f"{name} {n:g}" for name, n in counted["calls"].items())
-        return [f"{counted['total']:g} ({names})", f"{counted['bytes']:,}"]
+def _added(row: dict) -> str:
+    """Return an added time in ms; words where it is negative."""
+    if row["median"] >= 0:
+        return f"{row['median']:.3f} ± {row['spread']:.3f}"
+    return "within the noise" if -row["median"] <= row["spread"] else "less than the direct call"
 
-    head = [f"a step of {found['natoms']} atoms", "host: system calls", "bytes"]
+
+def _counts(counted: dict) -> list[str]:
+    def cells(side: dict) -> list[str]:
+        names = ", ".join(f"{name} {n:g}" for name, n in side["calls"].items())
+        return [f"{side['total']:g} ({names})", f"{side['bytes']:,}"]
+
+    head = [f"a step of {counted['natoms']} atoms", "main process: system calls", "bytes"]
     head += ["worker: system calls", "bytes"]
-    arms = found["arms"].items()
-    return _table(head, ([TITLES[k], *side(v["host"]), *side(v["worker"])] for k, v in arms))
+    arms = counted["arms"].items()
+    return _table(head, ([TITLES[k], *cells(v["main"]), *cells(v["worker"])] for k, v in arms))
 
 
 def _memory(rows: list[dict]) -> list[str]:
     head = ["resident memory / MiB", *(f"after {row['calls']:,} calls" for row in rows)]
-    sides = ("host", "worker")
-    return _table(head, ([side, *(f"{row[side] / 1024:.1f}" for row in rows)] for side in sides))
+    sides = {"main": "main process", "worker": "worker"}
+    cells = ([title, *(f"{row[key] / 1024:.1f}" for row in rows)] for key, title in sides.items())
+    return _table(head, cells)
 
 
-def _imports(found: dict) -> list[str]:
-    base = found["ase.calculators.calculator"]
-    rows = ([f"`{k}`", f"{1e3 * v:.0f}", f"{v / base:.2f}"] for k, v in found.items())
+def _imports(seconds: dict) -> list[str]:
+    base = seconds["ase.calculators.calculator"]
+    rows = ([f"`{k}`", f"{1e3 * v:.0f}", f"{v / base:.2f}"] for k, v in seconds.items())
     return _table(["import of", "ms", "ratio"], rows)
 
 
-def _starts(found: dict) -> list[str]:
+def _starts(measured: dict) -> list[str]:
     head = ["first energy / s", "plain script", "Rootstock", "a second worker"]
     rows = [
         [row["model"], *(f"{row[key]:.2f}" for key in ("direct", "first", "second"))]
-        for row in found["models"]
+        for row in measured["models"]
     ]
-    null = (f"{TITLES[kind]} {seconds:.2f} s" for kind, seconds in found["null"].items())
+    null = (f"{TITLES[kind]} {seconds:.2f} s" for kind, seconds in measured["null"].items())
     return [*_table(head, rows), "", f"The null model: {', '.join(null)}."]
 
 
 def _dynamics(rows: list[dict]) -> list[str]:
-    head = ["steps of MD a second, 64 atoms", "", "steps / s"]
+    head = ["MD of 64 atoms", "", "steps / s"]
     cells = ([row["model"], TITLES[row["kind"]], f"{row['steps']:,.1f}"] for row in rows)
     return _table(head, cells, left=2)
 
 
 def _models(rows: list[dict]) -> list[str]:
     head = ["model", "atoms", "direct / ms", "Rootstock / ms", "added / ms", "added / %"]
-    head += ["inside the model, ratio", "rounds"]
+    head += ["time inside the model, ratio", "rounds"]
     cells = (
         [
             row["model"],
@@ -129,7 +140,7 @@ _TABLES = {
 
 
 def picture(rows: list[dict], path: Path) -> None:
-    """Draw the added time over the number of atoms for every arm."""
+    """Draw the added time of every arm against the number of atoms."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -143,7 +154,7 @@ def picture(rows: list[dict], path: Path) -> None:
         label = TITLES[kind] + (f" (faster than direct at {', '.join(below)})" if below else "")
         style = "k:" if kind == "floor" else "o-"
         axes.plot([r["natoms"] for r in shown], [r["median"] for r in shown], style, label=label)
-    axes.set(xscale="log", yscale="log", xlabel="atoms", ylabel="added time a call / ms")
+    axes.set(xscale="log", yscale="log", xlabel="atoms", ylabel="added time per call / ms")
     axes.legend()
     axes.grid(visible=True, which="both", alpha=0.2)
     figure.savefig(path, dpi=150)
@@ -151,7 +162,7 @@ def picture(rows: list[dict], path: Path) -> None:
 
 
 def write(results: dict, folder: Path, name: str = "benchmark") -> dict:
-    """Write ``{name}.json``, ``.md`` and, of all arms, ``.png``; return what was written."""
+    """Write ``{name}.json``, ``.md`` and, if all arms were measured, ``.png``; return all."""
     folder.mkdir(parents=True, exist_ok=True)
     results = {"machine": machine(results["device"]), **results}
     (folder / f"{name}.json").write_text(json.dumps(results, indent=2) + "\n")
@@ -159,3 +170,23 @@ def write(results: dict, folder: Path, name: str = "benchmark") -> dict:
     if "way" in results:
         picture(results["way"], folder / f"{name}.png")
     return results
+
+
+def update(page: Path, results: dict) -> None:
+    """Put the tables between the two marks of a page of the docs.
+
+    Raises
+    ------
+    ValueError
+        The page lacks a mark.
+    """
+    before, begin, rest = page.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        msg = f"{page} lacks the line {BEGIN!r} or {END!r}"
+        raise ValueError(msg)
+    page.write_text(before + begin + markdown(results) + end + after)
+
+
+if __name__ == "__main__":
+    update(DOCS, json.loads((HERE / "results" / "benchmark.json").read_text()))

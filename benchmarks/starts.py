@@ -1,4 +1,4 @@
-"""How long the first energy takes, and how long the import."""
+"""Time to the first energy, and time of the import."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from .arms import SCRIPT, running
 
 if TYPE_CHECKING:
-    from .arms import Place
+    from .arms import Launcher
 
 _REPEATS = 5
 _IMPORTS = {
@@ -24,17 +24,17 @@ _IMPORTS = {
 }
 
 
-def first_energies(place: Place, model: str, repeats: int = _REPEATS) -> dict:
+def first_energies(launcher: Launcher, model: str, repeats: int = _REPEATS) -> dict:
     """Return medians: through Rootstock, a second worker beside it, a plain script; seconds."""
-    python, direct = place.direct(model)
-    ours, seconds, scripts = place.ours(model), [], []
+    python, direct = launcher.direct(model)
+    ours, seconds, scripts = launcher.ours(model), [], []
     request = json.dumps({**direct, "model": ours["model"]})
-    start = partial(place.model, text=model, stopwatch=False)
+    start = partial(launcher.model, text=model, stopwatch=False)
     with running(start, ("rootstock",)) as arms:
         for _ in range(repeats):
             started = time.perf_counter()
             command = [python, "-I", SCRIPT, "first-energy", request]
-            threads = str(place.threads)
+            threads = str(launcher.threads)
             variables = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
             subprocess.run(command, check=True, capture_output=True, env=variables)
             scripts.append(time.perf_counter() - started)
@@ -48,22 +48,24 @@ def first_energies(place: Place, model: str, repeats: int = _REPEATS) -> dict:
     }
 
 
-def null_starts(place: Place, kinds: tuple[str, ...], repeats: int = _REPEATS) -> dict[str, float]:
+def null_starts(
+    launcher: Launcher, kinds: tuple[str, ...], repeats: int = _REPEATS
+) -> dict[str, float]:
     """Return the median time to the first energy of the null model; seconds."""
-    with running(place.null, kinds) as arms:
-        found = {kind: [] for kind in kinds}
+    with running(launcher.null, kinds) as arms:
+        seconds = {kind: [] for kind in kinds}
         for _ in range(repeats):
             for kind in kinds:
-                found[kind].append(arms[kind].ask("start")["seconds"][0])
-    return {kind: statistics.median(times) for kind, times in found.items()}
+                seconds[kind].append(arms[kind].ask("start")["seconds"][0])
+    return {kind: statistics.median(times) for kind, times in seconds.items()}
 
 
 def imports(repeats: int = 15) -> dict[str, float]:
     """Return the median time of imports in fresh interpreters, in turns; seconds."""
-    found = {name: [] for name in _IMPORTS}
+    seconds = {name: [] for name in _IMPORTS}
     for _ in range(repeats):
         for name, line in _IMPORTS.items():
             code = f"import time; t = time.perf_counter(); {line}; print(time.perf_counter() - t)"
             done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-            found[name].append(float(done.stdout))
-    return {name: statistics.median(times) for name, times in found.items()}
+            seconds[name].append(float(done.stdout))
+    return {name: statistics.median(times) for name, times in seconds.items()}

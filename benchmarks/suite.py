@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from . import counts, starts
-from .arms import Place, running
+from .arms import Launcher, running
 from .compare import added, milliseconds, take_turns
 
 if TYPE_CHECKING:
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 NULL_SIZES = (32, 864, 10_976, 97_556)
 MODEL_SIZES = (8, 64, 256, 1000)
-#: Where a model knows no other material, copper; else rock salt, whose few neighbours spare memory.
+#: Models measured on copper; the others on rock salt, whose few neighbours save memory.
 METALS = ("null", "snap", "emt", "mace")
-#: Arms of the null model; what is added is counted from the first.
+#: Arms of the null model; added times are relative to the first.
 NULL_KINDS = ("direct", "rootstock", "ase", "peer", "floor")
 PARTS = ("way", "counts", "memory", "imports", "starts", "dynamics", "models")
 _MEMORY = (1000, 2000, 5000, 10_000)
@@ -29,15 +29,15 @@ def formula(model: str) -> str:
     return "Cu" if model.partition("-")[0] in METALS else "NaCl"
 
 
-def way(place: Place, sizes: Iterable[int], seconds: float, kinds=NULL_KINDS) -> list[dict]:
+def way(launcher: Launcher, sizes: Iterable[int], seconds: float, kinds=NULL_KINDS) -> list[dict]:
     """Measure the null model through every arm."""
     rows = []
-    with running(place.null, kinds) as arms:
+    with running(launcher.null, kinds) as arms:
         for natoms in sizes:
-            found = take_turns(arms, "call", seconds, formula="Cu", natoms=natoms)
-            direct = found["direct"].whole
+            by_kind = take_turns(arms, "call", seconds, formula="Cu", natoms=natoms)
+            direct = by_kind["direct"].whole
             nothing = [0.0] * len(direct)
-            for kind, timings in found.items():
+            for kind, timings in by_kind.items():
                 base = nothing if kind in ("direct", "floor") else direct
                 more = asdict(added(timings.whole, base))
                 row = {"kind": kind, "natoms": natoms, "rounds": len(direct)}
@@ -45,18 +45,20 @@ def way(place: Place, sizes: Iterable[int], seconds: float, kinds=NULL_KINDS) ->
     return rows
 
 
-def models(place: Place, names: Iterable[str], sizes: Iterable[int], seconds: float) -> list[dict]:
+def models(
+    launcher: Launcher, names: Iterable[str], sizes: Iterable[int], seconds: float
+) -> list[dict]:
     """Measure real models, directly and through Rootstock.
 
-    What is added is the time *outside* the model's ``calculate()``, which a stop-watch inside
-    measures in the very same call: a model's own time scatters by far more than what is added.
+    The added time is the difference of the times *outside* the model's ``calculate()``, which a
+    stop-watch inside measures in the same calls: the model's own time scatters by far more.
     """
     rows = []
     for name in names:
-        with running(partial(place.model, text=name), ("direct", "rootstock")) as arms:
+        with running(partial(launcher.model, text=name), ("direct", "rootstock")) as arms:
             for natoms in sizes:
-                found = take_turns(arms, "call", seconds, formula=formula(name), natoms=natoms)
-                rows.append({"model": name, "natoms": natoms, **_model_row(**found)})
+                by_kind = take_turns(arms, "call", seconds, formula=formula(name), natoms=natoms)
+                rows.append({"model": name, "natoms": natoms, **_model_row(**by_kind)})
     return rows
 
 
@@ -79,39 +81,41 @@ def _model_row(direct, rootstock) -> dict:
     }
 
 
-def dynamics(place: Place, names: Iterable[str], seconds: float) -> list[dict]:
+def dynamics(launcher: Launcher, names: Iterable[str], seconds: float) -> list[dict]:
     """Measure steps of velocity Verlet a second, 64 atoms."""
     rows = []
     for name in ("null", *names):
         kinds = ("direct", "rootstock", "ase", "peer") if name == "null" else NULL_KINDS[:2]
-        model = partial(place.model, text=name, stopwatch=False)
-        start = place.null if name == "null" else model
+        model = partial(launcher.model, text=name, stopwatch=False)
+        start = launcher.null if name == "null" else model
         with running(start, kinds) as arms:
-            found = take_turns(arms, "dynamics", seconds, formula=formula(name), natoms=64)
+            by_kind = take_turns(arms, "dynamics", seconds, formula=formula(name), natoms=64)
         rows += [
             {"model": name, "kind": kind, "steps": 1e3 / milliseconds(timings.whole)}
-            for kind, timings in found.items()
+            for kind, timings in by_kind.items()
         ]
     return rows
 
 
-def step_counts(place: Place, kinds: Iterable[str], natoms: int = 864, calls: int = 500) -> dict:
+def step_counts(
+    launcher: Launcher, kinds: Iterable[str], natoms: int = 864, calls: int = 500
+) -> dict:
     """Count system calls and bytes of a step."""
-    found = {}
+    by_kind = {}
     for kind in kinds:
-        with running(place.null, (kind,)) as arms:
-            found[kind] = counts.count(arms[kind], calls, formula="Cu", natoms=natoms)
-    return {"natoms": natoms, "arms": found}
+        with running(launcher.null, (kind,)) as arms:
+            by_kind[kind] = counts.count(arms[kind], calls, formula="Cu", natoms=natoms)
+    return {"natoms": natoms, "arms": by_kind}
 
 
-def memory(place: Place, calls: tuple[int, ...] = _MEMORY, natoms: int = 864) -> list[dict]:
-    """Follow the memory of both sides."""
-    with running(place.null, ("rootstock",)) as arms:
+def memory(launcher: Launcher, calls: tuple[int, ...] = _MEMORY, natoms: int = 864) -> list[dict]:
+    """Measure the resident memory of both sides over many calls."""
+    with running(launcher.null, ("rootstock",)) as arms:
         return counts.growth(arms["rootstock"], calls, formula="Cu", natoms=natoms)
 
 
 def run(
-    place: Place,
+    launcher: Launcher,
     names: tuple[str, ...],
     seconds: float,
     parts: Iterable[str] = PARTS,
@@ -120,19 +124,19 @@ def run(
     """Measure `parts` of :data:`PARTS`; return plain data."""
     socket_kinds = NULL_KINDS[1:4]
     table: dict[str, Callable] = {
-        "way": lambda: way(place, NULL_SIZES, seconds),
-        "counts": lambda: step_counts(place, socket_kinds) if counts.available() else {},
-        "memory": lambda: memory(place),
+        "way": lambda: way(launcher, NULL_SIZES, seconds),
+        "counts": lambda: step_counts(launcher, socket_kinds) if counts.available() else {},
+        "memory": lambda: memory(launcher),
         "imports": starts.imports,
         "starts": lambda: {
-            "null": starts.null_starts(place, ("rootstock", "peer")),
-            "models": [starts.first_energies(place, name) for name in names],
+            "null": starts.null_starts(launcher, ("rootstock", "peer")),
+            "models": [starts.first_energies(launcher, name) for name in names],
         },
-        "dynamics": lambda: dynamics(place, names[:1], seconds),
-        "models": lambda: models(place, names, MODEL_SIZES, seconds),
+        "dynamics": lambda: dynamics(launcher, names[:1], seconds),
+        "models": lambda: models(launcher, names, MODEL_SIZES, seconds),
     }
-    found = {}
+    results = {}
     for part in parts:
         say(part)
-        found[part] = table[part]()
-    return found
+        results[part] = table[part]()
+    return results

@@ -1,7 +1,7 @@
 """Fuzz the readers with atheris (``pip install atheris``): ``python -m fuzz TARGET [libFuzzer options]``.
 
-A target gets arbitrary bytes and may raise only errors of ours. A hang, any other exception, or an
-allocation beyond libFuzzer's limit is a finding.
+A target gets arbitrary bytes and may raise only a ``RootstockError``. Any other exception, a hang
+or an allocation beyond libFuzzer's limit is a finding.
 """
 
 import contextlib
@@ -16,28 +16,30 @@ import atheris
 with atheris.instrument_imports(include=["rootstock"]):
     import numpy as np
 
-    from rootstock.config import read_config
-    from rootstock.environments.header import read_environment_file
+    from rootstock.environments.environment_file import read_environment_file
     from rootstock.environments.model_strings import resolve
     from rootstock.errors import RootstockError
+    from rootstock.ipi.client import Client as IPIClient
+    from rootstock.ipi.server import Server as IPIServer
     from rootstock.protocol import messages as m
-    from rootstock.protocol.foreign_guest import ForeignGuest
-    from rootstock.protocol.foreign_host import ForeignHost
+    from rootstock.protocol.client import serve
+    from rootstock.protocol.data import FixedInputs, Structure
     from rootstock.protocol.frames import Connection
-    from rootstock.protocol.guest import serve
-    from rootstock.protocol.host import Host
+    from rootstock.protocol.server import Server
     from rootstock.protocol.values import UntransferableError, decode, loads
-    from rootstock.root import Root
+    from rootstock.settings.config import read_config
+    from rootstock.settings.root import find_root
     from rootstock.testing import ScriptedModel
 
     from .seeds import RESULTS, seeds
 
 FOLDER = Path(tempfile.mkdtemp(prefix="rootstock-fuzz-"))
+ROOT = find_root(FOLDER)
 
 
 @contextlib.contextmanager
 def peer(data: bytes):
-    """Connect to somebody who has said `data` and has left."""
+    """Connect to a peer that has sent `data` and has closed its end."""
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
     with contextlib.suppress(BlockingIOError):
@@ -51,41 +53,39 @@ def peer(data: bytes):
         theirs.close()
 
 
-def guest(data: bytes) -> None:
-    """A host that says anything to a worker."""
+def client(data: bytes) -> None:
+    """Our client reads what a server sends."""
     with peer(data) as connection:
         serve(connection, ScriptedModel(RESULTS))
 
 
-def host(data: bytes) -> None:
-    """A worker that answers anything."""
+def server(data: bytes) -> None:
+    """Our server reads the reply to a load."""
     with peer(data) as connection:
-        driver = Host(connection)
-        driver.load({})
+        Server(connection).load({})
 
 
-def answer(data: bytes) -> None:
-    """A worker that answers a step with anything."""
-    from rootstock.data import Structure, Topology
-
-    topology = Topology({"numbers": np.array([1, 1]), "pbc": np.zeros(3, bool)})
+def reply(data: bytes) -> None:
+    """Our server reads the reply to a step."""
+    fixed_inputs = FixedInputs({"numbers": np.array([1, 1]), "pbc": np.zeros(3, bool)})
     report = m.json_message(m.READY, {"implemented_properties": ["energy", "forces"]})
     with peer(report + data) as connection:
-        driver = Host(connection)
-        driver.load({})
-        driver.compute(Structure(topology, np.zeros((2, 3)), np.eye(3)), ["forces"])
+        server_side = Server(connection)
+        server_side.load({})
+        structure = Structure(fixed_inputs, np.zeros((2, 3)), np.eye(3))
+        server_side.evaluate(structure, ["forces"])
 
 
-def server(data: bytes) -> None:
-    """A foreign i-PI server that says anything."""
+def ipi_client(data: bytes) -> None:
+    """The i-PI client reads what an external server sends."""
     with peer(data) as connection:
-        ForeignGuest(connection, lambda *_: RESULTS, 2, ["energy", "forces", "stress"]).run()
+        IPIClient(connection, lambda *_: RESULTS, 2, ["energy", "forces", "stress"]).run()
 
 
-def client(data: bytes) -> None:
-    """A foreign i-PI client that answers anything."""
+def ipi_server(data: bytes) -> None:
+    """The i-PI server reads the reply of an external client."""
     with peer(m.READY + data) as connection:
-        ForeignHost(connection).compute(np.zeros((2, 3)), np.eye(3))
+        IPIServer(connection).evaluate(np.zeros((2, 3)), np.eye(3))
 
 
 def values(data: bytes) -> None:
@@ -101,9 +101,9 @@ def environment(data: bytes) -> None:
     read_environment_file(path, "x", "file")
 
 
-def strings(data: bytes) -> None:
+def model_string(data: bytes) -> None:
     """A model string."""
-    resolve(data.decode("utf-8", "surrogateescape"), Root(FOLDER))
+    resolve(data.decode("utf-8", "surrogateescape"), ROOT)
 
 
 def config(data: bytes) -> None:
@@ -116,13 +116,23 @@ def config(data: bytes) -> None:
 
 TARGETS = {
     f.__name__: f
-    for f in (guest, host, answer, server, client, values, environment, strings, config)
+    for f in (
+        client,
+        server,
+        reply,
+        ipi_client,
+        ipi_server,
+        values,
+        environment,
+        model_string,
+        config,
+    )
 }
 
 
 def main() -> None:
     name = sys.argv.pop(1)
-    if all(word.startswith("-") for word in sys.argv[1:]):  # no corpus of the caller's
+    if all(word.startswith("-") for word in sys.argv[1:]):  # without a corpus of the caller's
         sys.argv.append(str(FOLDER / "corpus"))
         (FOLDER / "corpus").mkdir()
         for number, seed in enumerate(seeds()[name]):
@@ -136,4 +146,5 @@ def main() -> None:
     atheris.Fuzz()
 
 
-main()
+if __name__ == "__main__":
+    main()

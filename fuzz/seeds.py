@@ -1,4 +1,4 @@
-"""What the fuzzer starts from: for each target some bytes as the real other side would send them."""
+"""Seeds for the fuzzer: for each target some valid input."""
 
 from pathlib import Path
 
@@ -6,10 +6,10 @@ import numpy as np
 from ase import Atoms
 
 import rootstock
-from rootstock.atoms import take
 from rootstock.protocol import messages as m
-from rootstock.protocol.host import _topology_message
+from rootstock.protocol.server import _fixed_inputs_message
 from rootstock.protocol.values import dumps, encode
+from rootstock.structures import from_atoms
 
 RESULTS = {"energy": 1.0, "forces": np.zeros((2, 3)), "stress": np.zeros(6)}
 ATOMS = Atoms("CuO", [[0, 0, 0], [1, 1, 1]], cell=np.eye(3) * 4, pbc=True, info={"charge": 1})
@@ -25,33 +25,34 @@ della = "/shared/rootstock"
 
 
 def step() -> bytes:
-    """Return a topology and a step of ours."""
-    structure = take(ATOMS)
+    """Return fixed inputs and a step, as our server sends them."""
+    structure = from_atoms(ATOMS)
     request = m.GETFORCE + m.PROPERTIES.pack(3)
     parts = [structure.cell.tobytes(), m.INTEGER.pack(2), structure.positions.tobytes(), request]
-    return b"".join(map(bytes, [*_topology_message(structure.topology), m.POSDATA, *parts]))
+    fixed_inputs = _fixed_inputs_message(structure.fixed_inputs)
+    return b"".join(map(bytes, [*fixed_inputs, m.POSDATA, *parts]))
 
 
 def replies() -> list[bytes]:
-    """Return what a worker of ours says to a step: results, other results, an error."""
-    found = []
+    """Return replies of our client to a step: results, further results, an error."""
+    messages = []
     for results in (RESULTS, {**RESULTS, **VALUES}):
         entries, payload, others = m.describe(results)
         layout = m.json_message(m.LAYOUT, {"layout": entries, "values": others})
-        found.append(b"".join(map(bytes, [layout, m.FORCEREADY, *payload])))
+        messages.append(b"".join(map(bytes, [layout, m.FORCEREADY, *payload])))
     error = {"type": "KeyError", "bases": ["KeyError"], "message": "x", "traceback": "y"}
-    return [*found, m.json_message(m.FAILED, error)]
+    return [*messages, m.json_message(m.FAILED, error)]
 
 
-def foreign_request(natoms: int = 2) -> bytes:
-    """Return a step of i-PI."""
+def ipi_request(natoms: int = 2) -> bytes:
+    """Return a step, as an i-PI server sends it."""
     cell = np.eye(3).tobytes()
     positions = np.zeros((natoms, 3)).tobytes()
     return m.POSDATA + cell + cell + m.INTEGER.pack(natoms) + positions + m.GETFORCE
 
 
-def foreign_answer(extra: bytes) -> bytes:
-    """Return an answer of i-PI's clients."""
+def ipi_reply(extra: bytes) -> bytes:
+    """Return a reply, as an i-PI client sends it."""
     forces, virial = np.zeros((2, 3)).tobytes(), np.zeros((3, 3)).tobytes()
     head = m.FORCEREADY + np.float64(1).tobytes() + m.INTEGER.pack(2)
     return head + forces + virial + m.INTEGER.pack(len(extra)) + extra
@@ -69,18 +70,18 @@ def seeds() -> dict[str, list[bytes]]:
     catalogue = Path(rootstock.__file__).parent / "environments" / "catalogue"
     files = [path.read_bytes() for path in sorted(catalogue.glob("*_env.py"))]
     return {
-        "guest": [load, step(), load + step() + step() + m.EXIT, status + load + status],
-        "host": [m.json_message(m.READY, report), replies()[-1]],
-        "answer": replies(),
-        "server": [
-            status + foreign_request() + status + m.EXIT,
-            status + bead + status + foreign_request(),
-            bead + foreign_request(3),
+        "client": [load, step(), load + step() + step() + m.EXIT, status + load + status],
+        "server": [m.json_message(m.READY, report), replies()[-1]],
+        "reply": replies(),
+        "ipi_client": [
+            status + ipi_request() + status + m.EXIT,
+            status + bead + status + ipi_request(),
+            bead + ipi_request(3),
             batch + m.POSDATA + m.INTEGER.pack(2) + bytes(2 * 2 * 72 + 2 * 48) + m.GETFORCE,
         ],
-        "client": [foreign_answer(b""), foreign_answer(b'{"dipole": [0, 0, 1]}')],
+        "ipi_server": [ipi_reply(b""), ipi_reply(b'{"dipole": [0, 0, 1]}')],
         "values": [dumps(encode(value)) for value in (VALUES, *VALUES["others"])],
         "environment": [text.partition(b"# /// script\n")[2] for text in files],
-        "strings": [b"mace-medium", b"mace-/some/where.pt", b"uma-s-1p1", "mäce".encode()],
+        "model_string": [b"mace-medium", b"mace-/some/where.pt", b"uma-s-1p1", "mäce".encode()],
         "config": [CONFIG, b'root = "~/x"\ncluster = "della"\n'],
     }

@@ -42,9 +42,11 @@ class Property:
     shapes: tuple[tuple[int, ...], ...]
     per_atom: bool = False
 
-    def allowed_shapes(self, natoms: int) -> tuple[tuple[int, ...], ...]:
-        """Return the shapes that are valid for a structure of `natoms` atoms."""
-        return tuple((natoms, *shape) for shape in self.shapes) if self.per_atom else self.shapes
+    def has_shape(self, shape: tuple[int, ...], natoms: int) -> bool:
+        """Tell if a value of that shape is valid for a structure of `natoms` atoms."""
+        if self.per_atom:
+            return shape[:1] == (natoms,) and shape[1:] in self.shapes
+        return shape in self.shapes
 
 
 _SCALAR = ((), (1,))
@@ -99,10 +101,7 @@ def check_results(results: Mapping[str, Any], natoms: int) -> None:
         if value is None:
             continue
         array = np.asarray(value)
-        if (
-            array.shape not in PROPERTIES[name].allowed_shapes(natoms)
-            or array.dtype.kind not in "fiu"
-        ):
+        if not PROPERTIES[name].has_shape(array.shape, natoms) or array.dtype.kind not in "fiu":
             msg = (
                 f"the model returned {name} of shape {array.shape} and type {array.dtype} for "
                 f"{natoms} atoms: its calculator is wrong"

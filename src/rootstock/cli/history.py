@@ -14,6 +14,8 @@ from .output import reporting_errors, show, table
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from ..maintenance.history import BuildEntry
+
 
 __all__ = ["history"]
 
@@ -39,7 +41,7 @@ class History:
             (
                 entry.id,
                 "current" if entry.current else "",
-                entry.record.built[:19],
+                entry.record.built[:16],
                 f"{entry.record.user or '?'} on {entry.record.host}",
                 f"Python {entry.record.python}, uv {entry.record.uv}",
             )

@@ -119,12 +119,14 @@ class ModelListing:
 def _plain_table(*columns: str):  # type: ignore[no-untyped-def]  # noqa: ANN202  Rich is loaded here
     from rich.table import Table
 
-    table = Table(box=None, title_justify="left", caption_justify="left", pad_edge=False)
+    table = Table(
+        box=None, title_justify="left", caption_justify="left", pad_edge=False, expand=True
+    )
     for column in columns:
         if column == "description" and columns[-1] == column and len(columns) > 2:  # noqa: PLR2004
-            table.add_column(column, no_wrap=True, overflow="ellipsis")
+            table.add_column(column, no_wrap=True, overflow="ellipsis", ratio=1)
         elif column in ("description", "licence"):
-            table.add_column(column, overflow="fold", min_width=16)
+            table.add_column(column, overflow="fold", min_width=16, ratio=1)
         else:
             table.add_column(column, no_wrap=True)
     return table

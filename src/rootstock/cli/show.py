@@ -14,6 +14,8 @@ from .output import reporting_errors, show, table
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from ..maintenance.history import BuildEntry
+
 
 __all__ = ["show_environment"]
 

@@ -15,7 +15,7 @@ from ..runtime.variables import pin_device, worker_variables
 from ..support.processes import ChildProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from ..evaluation.evaluator import Outcome
     from ..protocol.data import Structure
@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 __all__ = ["DirectCall"]
 
 _SCRIPT = Path(__file__).resolve().parent.parent / "worker" / "direct_call.py"
+#: Bytes of the process's stderr that an error shows.
+_TAIL = 500
 
 
 class DirectCall:
-    """Evaluates structures in a plain process of the model's environment, without a worker.
+    """An evaluator that calls the model in a plain process of its environment, without a worker.
 
     Parameters
     ----------
@@ -39,29 +41,40 @@ class DirectCall:
 
     def __init__(self, spec: WorkerSpec, device: str) -> None:
         self._spec = spec
-        self._device = device
+        self._device, self._mask = pin_device(device)
 
     @property
     def provenance(self) -> dict[str, str]:
-        """Model and build."""
-        return {"model": self._spec.model, "build": self._spec.build or ""}
+        """Model, build and device."""
+        spec = self._spec
+        return {"model": spec.model, "build": spec.build or "", "device": self._device}
 
     def evaluate(
         self, structures: Iterable[Structure], properties: Iterable[str]
     ) -> Iterator[Outcome]:
-        """Yield the results of each structure, or the error that it ended with.
+        """Start the process, evaluate all structures, and yield their results or errors.
 
         Raises
         ------
         StartupError
-            The process failed as a whole.
+            The process failed as a whole; shows the end of its stderr.
         """
+        request = self._request(list(structures), list(properties))
+        for answer in self._run(json.dumps(encode(request)).encode()):
+            if "error" in answer:
+                yield ModelError(answer["error"])
+            else:
+                yield answer["results"]
+
+    def close(self) -> None:
+        """Do nothing: the process ends with each call of :meth:`evaluate`."""
+
+    def _request(self, structures: Sequence[Structure], properties: Sequence[str]) -> Any:
         spec = self._spec
-        device, _ = pin_device(self._device)
-        request = {
+        return {
             "file": str(spec.environment.file.path),
             "argument": spec.argument,
-            "device": device,
+            "device": self._device,
             "options": spec.setup_options,
             "threads": spec.threads,
             "properties": list(properties),
@@ -75,34 +88,32 @@ class DirectCall:
                 for structure in structures
             ],
         }
-        for answer in self._run(json.dumps(encode(request)).encode()):
-            if "error" in answer:
-                yield ModelError(answer["error"])
-            else:
-                yield answer["results"]
-
-    def close(self) -> None:
-        """Do nothing: the process ends with each call of :meth:`evaluate`."""
 
     def _run(self, request: bytes) -> list[dict[str, Any]]:
         spec = self._spec
         python = interpreter_for(spec.environment, spec.build or "")
-        _, mask = pin_device(self._device)
         # A file for the answer and a drained pipe for stderr: output of the model stops nothing.
         with tempfile.TemporaryFile() as answer:
-            with ChildProcess(
-                [python, "-I", "-B", _SCRIPT, str(answer.fileno())],
-                inherit=[answer.fileno()],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                env=worker_variables(spec, mask),
-            ) as child:
-                _, errors = child.popen.communicate(request)
-            if child.popen.returncode:
-                tail = errors[-500:].decode(errors="replace")
-                msg = f"the direct call of model {spec.model!r} failed: {tail}"
-                raise StartupError(msg)
-            answer.seek(0)
-            answers: list[dict[str, Any]] = decode(json.load(answer))
+            try:
+                with ChildProcess(
+                    [python, "-I", "-B", _SCRIPT, str(answer.fileno())],
+                    inherit=[answer.fileno()],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    env=worker_variables(spec, self._mask),
+                    cwd="/" if spec.root is None else spec.root.working_directory,
+                    umask=-1 if spec.root is None else spec.root.writable.umask,
+                ) as child:
+                    _, errors = child.popen.communicate(request)
+                status = child.popen.returncode
+                answer.seek(0)
+                answers: list[dict[str, Any]] = [] if status else decode(json.load(answer))
+            except (OSError, ValueError) as error:
+                msg = f"the direct call of model {spec.model!r} failed: {error}"
+                raise StartupError(msg) from error
+        if status:
+            tail = errors[-_TAIL:].decode(errors="replace").strip()
+            msg = f"the direct call of model {spec.model!r} ended with status {status}: {tail}"
+            raise StartupError(msg)
         return answers

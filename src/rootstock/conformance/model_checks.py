@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import datetime as dt
-import itertools
 import socket
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Union
 
 import numpy as np
+from ase.data import atomic_numbers
 
 from ..calculator import RootstockCalculator
 from ..environments.environment_file import check_settings
-from ..errors import RootstockError
+from ..errors import ConfigurationError, ModelError, PropertyMissingError, RootstockError
+from ..runtime.session import Session
 from ..structures import from_atoms
 from .calculator_checks import check_calculator
-from .check import FAILED, PASSED, Check, outcome
-from .comparison import compare_results, describe_deviations
+from .check import FAILED, Check, outcome
+from .comparison import merge_largest
 from .direct_call import DirectCall
 from .records import Verification, write_verification
+from .repeat_checks import check_against_direct_call
 from .sample_structures import of_element, samples
 
 if TYPE_CHECKING:
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ["verify"]
 
+#: Samples that a model is checked on if the caller gives no structures.
+_SAMPLES = 2
+
 
 def verify(
     model: Union[str, RootstockCalculator],
@@ -38,16 +43,18 @@ def verify(
 ) -> Verification:
     """Check a model in its environment; record the outcome for this machine and device.
 
-    Beyond :func:`rootstock.conformance.check_calculator`: the model repeats itself, or its noise
-    is measured; results equal those of the model called directly in its environment, bit for bit
-    or within that noise; and it works for all elements that its environment file claims.
+    Beyond :func:`rootstock.conformance.check_calculator`: whether the model repeats itself, and
+    its noise if it does not; results equal those of the model called directly in its environment,
+    bit for bit or within that noise; and it works for all elements that its environment file
+    claims (``elements`` in ``[tool.rootstock]``).
 
     Parameters
     ----------
     model : str or RootstockCalculator
-        Model string, with the calculator's `arguments`, or a calculator.
+        Model string, with the calculator's `arguments`, or a calculator, which stays open.
     structures : sequence of Atoms
-        Structures to check it on; by default the first two samples that it evaluates.
+        Structures to check it on; by default the first two samples that it evaluates. Models get
+        all their per-atom arrays and ``info``.
     **arguments
         Those of :class:`rootstock.RootstockCalculator`.
 
@@ -56,121 +63,114 @@ def verify(
     EnvironmentFileError
         The environment file has unknown settings.
     ConfigurationError, BuildError, StartupError
-        As for the calculator.
+        As for the calculator; also if both a calculator and arguments are given.
     """
     if isinstance(model, RootstockCalculator):
+        if arguments:
+            msg = (
+                f"a calculator was given together with {', '.join(arguments)}: make the "
+                "calculator with these arguments, or give a model string"
+            )
+            raise ConfigurationError(msg)
         return _verify(model, structures)
     with RootstockCalculator(model, **arguments) as calc:
         return _verify(calc, structures)
 
 
 def _verify(calc: RootstockCalculator, structures: Sequence[Atoms]) -> Verification:
-    spec = calc.spec
-    file = spec.environment.file
-    check_settings(file, strict=True)
-    claimed = file.elements(spec.argument)
-    chosen = list(structures) or _evaluable(calc, claimed)
-    checks = [check for atoms in chosen for check in check_calculator(calc, atoms)]
+    environment, argument = calc.spec.environment, calc.spec.argument
+    check_settings(environment.file, strict=True)
+    device = calc.report.device  # starts the worker, whose errors are the caller's
+    claimed = environment.file.elements(argument)
+    checks: list[Check] = []
     noise: dict[str, float] = {}
-    if chosen:
-        repeats, noise = _check_repeats(calc, chosen)
-        checks += [repeats, _check_direct_call(calc, chosen, noise)]
-    else:
-        checks.append(Check("evaluates any sample", FAILED, "none of them"))
+    chosen = list(structures)
+    if not chosen:
+        chosen, error = _evaluable(calc, claimed)
+        if not chosen:
+            checks.append(Check("evaluates a sample structure", FAILED, error))
+    for atoms in chosen:
+        checks += check_calculator(calc, atoms)
+    for properties, group in _by_properties(calc, chosen).items():
+        new, new_noise = _check_evaluators(calc, device, group, properties)
+        checks += new
+        merge_largest(noise, new_noise)
     if claimed:
         checks.append(_check_elements(calc, claimed))
-    now = dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds")
-    build = calc.spec.build or ""
-    host = socket.gethostname()
     verification = Verification(
-        spec.model, build, calc.device, host, now, tuple(checks), repeat_noise=noise
+        model=calc.spec.model,
+        build=calc.spec.build or "",
+        device=device,
+        host=socket.gethostname(),
+        when=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
+        checks=tuple(checks),
+        repeat_noise=noise,
     )
-    if spec.root is not None:
-        write_verification(spec.root, spec.environment.name, spec.argument, verification)
+    if calc.spec.root is not None:
+        write_verification(calc.spec.root, environment.name, argument, verification)
     return verification
 
 
-def _evaluable(calc: RootstockCalculator, claimed: Sequence[str]) -> list[Atoms]:
-    """Return the first two samples that the model evaluates."""
+def _check_evaluators(
+    calc: RootstockCalculator, device: str, group: Sequence[Atoms], properties: Sequence[str]
+) -> tuple[list[Check], dict[str, float]]:
+    spec = calc.spec
+    return check_against_direct_call(
+        lambda: Session(spec),
+        lambda: DirectCall(spec, device),
+        [from_atoms(atoms) for atoms in group],
+        properties,
+    )
 
-    def works(atoms: Atoms) -> bool:
+
+def _evaluable(calc: RootstockCalculator, claimed: Sequence[str]) -> tuple[list[Atoms], str]:
+    """Return the first samples that the model evaluates, and the last error before."""
+    chosen: list[Atoms] = []
+    message = ""
+    for atoms in samples([symbol for symbol in claimed if symbol in atomic_numbers]):
         try:
             calc.get_potential_energy(atoms)
-        except RootstockError:
-            return False
-        return True
-
-    return list(itertools.islice(filter(works, samples(claimed)), 2))
-
-
-def _properties(calc: RootstockCalculator) -> list[str]:
-    return [name for name in ("energy", "forces") if name in calc.implemented_properties]
+        except RootstockError as error:
+            message = f"{atoms.get_chemical_formula()}: {error}".partition("\n")[0]
+            continue
+        chosen.append(atoms)
+        if len(chosen) == _SAMPLES:
+            break
+    return chosen, message
 
 
-def _results(calc: RootstockCalculator, atoms: Atoms) -> dict[str, Any]:
-    """Evaluate anew, without the calculator's cache."""
-    calc.results = {}
-    calc.calculate(atoms, _properties(calc))
-    return dict(calc.results)
-
-
-def _check_repeats(
+def _by_properties(
     calc: RootstockCalculator, structures: Sequence[Atoms]
-) -> tuple[Check, dict[str, float]]:
-    """Measure how far results differ between calls, directly and after other structures."""
-    name = "repeats itself"
-    noise: dict[str, float] = {}
-    problems: list[str] = []
-    try:
-        first = [_results(calc, atoms) for atoms in structures]
-        rounds = [[_results(calc, atoms), _results(calc, atoms)] for atoms in structures]
-    except RootstockError as error:
-        return Check(name, FAILED, str(error).partition("\n")[0]), noise
-    for results, repeated in zip(first, rounds):
-        for other in repeated:
-            deviations, new_problems = compare_results(results, other)
-            problems += new_problems
-            for key, value in deviations.items():
-                noise[key] = max(noise.get(key, 0.0), value)
-    detail = "; ".join([*problems, describe_deviations(noise)])
-    return Check(name, outcome(not problems), detail), noise
+) -> dict[tuple[str, ...], list[Atoms]]:
+    """Group structures by the properties that the model has for them (a molecule has no stress)."""
+    groups: dict[tuple[str, ...], list[Atoms]] = {}
+    for atoms in structures:
+        properties = tuple(name for name in calc.implemented_properties if _has(calc, atoms, name))
+        groups.setdefault(properties or ("energy",), []).append(atoms)
+    return groups
 
 
-def _check_direct_call(
-    calc: RootstockCalculator, structures: Sequence[Atoms], noise: dict[str, float]
-) -> Check:
-    """Compare with a process of the environment that runs no worker."""
-    name = "equals the direct call in the environment"
-    direct = DirectCall(calc.spec, calc.device)
-    deviations: dict[str, float] = {}
-    problems: list[str] = []
+def _has(calc: RootstockCalculator, atoms: Atoms, name: str) -> bool:
     try:
-        ours = [_results(calc, atoms) for atoms in structures]
-        outcomes = direct.evaluate([from_atoms(atoms) for atoms in structures], _properties(calc))
-        for results, other in zip(ours, outcomes):
-            if isinstance(other, RootstockError):
-                raise other
-            differences, new_problems = compare_results(results, other)
-            problems += new_problems
-            for key, value in differences.items():
-                deviations[key] = max(deviations.get(key, 0.0), value)
-    except RootstockError as error:
-        return Check(name, FAILED, str(error)[-500:])
-    beyond = [key for key, value in deviations.items() if value > noise.get(key, 0.0)]
-    detail = describe_deviations(deviations)
-    if any(noise.values()):
-        detail += f" (the model's own repeat noise: {describe_deviations(noise)})"
-    result = PASSED if deviations and not beyond and not problems else FAILED
-    return Check(name, result, "; ".join([*problems, detail]))
+        calc.get_property(name, atoms)
+    except (ModelError, PropertyMissingError):
+        return False
+    except RootstockError:  # a worker that died, say: the checks that follow report it
+        return True
+    return True
 
 
 def _check_elements(calc: RootstockCalculator, claimed: Sequence[str]) -> Check:
-    failed = []
+    problems = []
     for symbol in claimed:
+        if symbol not in atomic_numbers:
+            problems.append(f"{symbol}: there is no such element")
+            continue
         try:
             energy = calc.get_potential_energy(of_element(symbol))
-            if not np.isfinite(energy):
-                failed.append(f"{symbol}: {energy}")
         except RootstockError as error:
-            failed.append(f"{symbol}: {error}".partition("\n")[0])
-    return Check(f"works for {' '.join(claimed)}", outcome(not failed), "; ".join(failed))
+            problems.append(f"{symbol}: {error}".partition("\n")[0])
+            continue
+        if not np.isfinite(energy):
+            problems.append(f"{symbol}: {energy} eV")
+    return Check(f"works for {' '.join(claimed)}", outcome(not problems), "; ".join(problems))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Optional
 from urllib.parse import quote
 
@@ -30,8 +30,9 @@ class Verification:
     checks : tuple of Check
         All checks.
     repeat_noise : dict of str to float
-        The largest deviation of each property between evaluations of the same structure, in ASE's
-        units; all zero if the model repeats bit for bit.
+        The largest deviation of each property between evaluations of the same structure: eV/atom
+        for energies, ASE's unit for others; 0 where the model repeats bit for bit. Empty if it was
+        not measured.
     """
 
     model: str
@@ -40,7 +41,7 @@ class Verification:
     host: str
     when: str
     checks: tuple[Check, ...]
-    repeat_noise: dict[str, float]
+    repeat_noise: dict[str, float] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -89,7 +90,7 @@ def latest(root: Root, environment: str, argument: Optional[str] = None) -> list
         for path in sorted(paths):
             try:
                 verification = _parse(json.loads(path.read_bytes()))
-            except (OSError, ValueError, TypeError, KeyError):
+            except (OSError, ValueError, TypeError, KeyError, AttributeError):
                 continue  # of another version, or just being written
             verifications[path.parent.name, path.name] = verification
     return list(verifications.values())

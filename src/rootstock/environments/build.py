@@ -1,4 +1,4 @@
-"""Environment file -> built environment: lock first, build aside, record last, one rename."""
+"""Lock and build an environment: in a staging directory, the record last, then one rename."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def relock(
     paths.layer.create()
     with (
         progress.task(f"locking {environment.name}"),
-        builds.staging_directory(paths) as staging,
+        builds.staging_directory(paths.layer, paths.builds) as staging,
     ):
         before = find_lock(environment)
         lock = make_lock(environment, staging, Uv(progress, paths.layer.umask), options)
@@ -197,7 +197,7 @@ def interpreter_for(environment: Environment, build_id: str) -> Path:
 
 def _build(environment: Environment, uv: Uv, options: BuildOptions) -> Build:
     paths = environment.writable
-    with builds.staging_directory(paths) as staging:
+    with builds.staging_directory(paths.layer, paths.builds) as staging:
         lock = _lock_to_build(environment, staging, uv, options)
         build_id = _build_id(lock)
         existing = builds.read_build(paths.builds / build_id)
@@ -206,7 +206,7 @@ def _build(environment: Environment, uv: Uv, options: BuildOptions) -> Build:
         if existing is not None:
             build_id = f"{build_id}-{secrets.token_hex(2)}"  # running workers keep theirs
         folder = staging / "environment"
-        _fill(folder, lock, environment.file, uv, options)
+        _fill(folder, lock, environment, uv, options)
         record = _record(build_id, lock, uv)
         return builds.publish(folder, paths, record, (environment.file.path, lock.path))
 
@@ -228,14 +228,18 @@ def _lock_to_build(environment: Environment, staging: Path, uv: Uv, options: Bui
     return lock
 
 
-def _fill(folder: Path, lock: Lock, file: EnvironmentFile, uv: Uv, options: BuildOptions) -> None:
+def _fill(
+    folder: Path, lock: Lock, environment: Environment, uv: Uv, options: BuildOptions
+) -> None:
     """Make a virtual environment and install the lock's packages."""
+    file = environment.file
     purpose = f"building the environment of {file.path}"
     staging = folder.parent
     uv.run(["venv", "--relocatable", "--python", lock.python, folder], purpose, directory=staging)
     python = builds.interpreter(folder)
     if lock.site is not None:
-        link_site_packages(folder, Path(lock.python))
+        with environment.writable.layer.writable_by_group():
+            link_site_packages(folder, Path(lock.python))
     command = ["pip", "sync", "--python", str(python), "--compile-bytecode"]
     command += ["--preview-features", "pylock"]  # avoids the warning that it is new
     command += uv_flags(options)
@@ -277,8 +281,7 @@ def _prepare_script(environment: Environment, progress: Progress) -> BuiltEnviro
     with progress.task(f"preparing uv's environment of {file.path}"):
         uv = Uv(progress)
         purpose = f"preparing the environment of {file.path}"
-        command = ["sync", "--script", file.path, "--quiet"]
-        uv.run(command, purpose, directory=file.path.parent)
+        uv.run(["sync", "--script", file.path, "--quiet"], purpose, directory=file.path.parent)
         folder = _script_interpreter(file, uv).parent.parent
     return BuiltEnvironment(environment, Build(folder, BuildRecord(folder.name)))
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from ..settings.root import Layer
     from .environment import Environment, EnvironmentPaths
 
 __all__ = [
@@ -257,10 +258,10 @@ def read_staged_record(staging: Path) -> BuildRecord:
 
 
 @contextlib.contextmanager
-def staging_directory(paths: EnvironmentPaths) -> Iterator[Path]:
-    """Make a folder to build in, beside its final place; removed at the end if still there."""
-    folder = paths.builds / f"{_STAGING}{secrets.token_hex(6)}"
-    with writing(paths.builds), paths.layer.writable_by_group():
+def staging_directory(layer: Layer, builds: Path) -> Iterator[Path]:
+    """Make a folder to build in, inside `builds`; removed at the end if it is still there."""
+    folder = builds / f"{_STAGING}{secrets.token_hex(6)}"
+    with writing(builds), layer.writable_by_group():
         folder.mkdir(parents=True)
     try:
         yield folder

@@ -186,7 +186,7 @@ def _decode(path: Path, raw: bytes) -> str:
 
 
 def _metadata(path: Path, text: str) -> dict[str, Any]:
-    blocks = [found for found in _BLOCK.finditer(text) if found["type"] == "script"]
+    blocks = [block for block in _BLOCK.finditer(text) if block["type"] == "script"]
     if len(blocks) != 1:
         count = "no" if not blocks else "more than one"
         msg = f"{path} has {count} '# /// script' block (PEP 723). A complete file:\n\n{TEMPLATE}"

@@ -68,8 +68,9 @@ def pin(environment: Environment, build_id: str) -> Pin:
         content = {"host": socket.gethostname(), "pid": os.getpid(), "build": str(build.folder)}
         path = folder / f"{build_id}-{os.getpid()}-{secrets.token_hex(4)}.json"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, json.dumps(content) + "\n")
+            with paths.layer.writable_by_group():
+                folder.mkdir(parents=True, exist_ok=True)
+                write_atomically(path, json.dumps(content) + "\n")
         except OSError:  # a shared root, or a full disk: nothing depends on the pin
             return Pin(None)
         return Pin(path)

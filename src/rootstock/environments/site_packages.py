@@ -38,7 +38,7 @@ EXCLUDED = "site.txt"
 _TOOLS = {"pip", "setuptools", "wheel", "uv"}
 _LIST = """
 import importlib.metadata, json, os, platform, sys
-found = [
+distributions = [
     [d.metadata["Name"], d.version, d.requires or []] for d in importlib.metadata.distributions()
 ]
 markers = {
@@ -53,7 +53,7 @@ markers = {
     "python_version": ".".join(platform.python_version_tuple()[:2]),
     "sys_platform": sys.platform,
 }
-print(json.dumps([found, markers]))
+print(json.dumps([distributions, markers]))
 """
 _FOLDERS = """
 import json, site
@@ -105,7 +105,7 @@ def site_packages(file: EnvironmentFile, python: Optional[str]) -> dict[str, str
 
 
 def exclude(provided: dict[str, str], folder: Path) -> None:
-    """Write overrides with a marker that is never true: they exclude `provided` from a resolution."""
+    """Exclude `provided` from a resolution: write overrides with a marker that is never true."""
     lines = [f'{name} ; python_version < "0"\n' for name in sorted(provided)]
     (folder / EXCLUDED).write_text("".join(lines))
 

@@ -1,4 +1,4 @@
-"""The one gateway to uv: find it, run it, and pass on its own words."""
+"""Find and run uv; its own words are passed on."""
 
 from __future__ import annotations
 
@@ -130,8 +130,8 @@ class Uv:
             status, output, errors = _followed(child, Progress() if quiet else self._progress)
         if status is None:
             msg = (
-                f"uv's exit status while {purpose} is unknown, because this process ignores SIGCHLD. "
-                "Run 'rootstock install' in a separate shell"
+                f"uv's exit status while {purpose} is unknown, because this process ignores "
+                "SIGCHLD. Run 'rootstock install' in a separate shell"
             )
             raise BuildError(msg)
         # uv only warns of settings that it can't parse, and then goes on without any of them
@@ -235,8 +235,8 @@ def _find() -> str:
 
         return os.fsdecode(uv.find_uv_bin())
     except (ImportError, FileNotFoundError):
-        found = shutil.which("uv")
-    if found is None:
+        binary = shutil.which("uv")
+    if binary is None:
         msg = "uv is not installed; it builds the environments. Install it: pip install uv"
         raise BuildError(msg)
-    return found
+    return binary

@@ -17,7 +17,7 @@ import os
 import socket
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Any, Optional
 from urllib.parse import quote
 
 from ..errors import WeightsError
@@ -54,7 +54,7 @@ _CHUNK = 2**20
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """One file.
+    """A file that a model loads.
 
     Attributes
     ----------
@@ -99,6 +99,12 @@ class WeightsRecord:
     def model(self) -> str:
         """The model string."""
         return model_string(self.environment, self.argument)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the record as it is on disk, where the build id is called ``key``."""
+        data = asdict(self)
+        data["key"] = data.pop("build")
+        return data
 
 
 def _folder(layer: Layer, environment: str) -> Path:
@@ -155,10 +161,10 @@ def check(layer: Layer, record: WeightsRecord, *, deep: bool = False) -> list[st
 
     Parameters
     ----------
-    layer : Root
-        That holds them.
+    layer : Layer
+        The layer that holds them.
     record : WeightsRecord
-        What they were.
+        Their sizes and digests when they were fetched.
     deep : bool
         Compare the contents, not only the sizes.
     """
@@ -193,8 +199,8 @@ def require_weights(root: Root, environment: str, argument: str) -> bool:
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         msg = (
-            f"the weights of {record.model!r}, fetched {record.fetched} by {record.user}, are missing "
-            f"or changed: {problems[0]}{more}. Fetch them again where there is a network: "
+            f"the weights of {record.model!r}, fetched {record.fetched} by {record.user}, are "
+            f"missing or changed: {problems[0]}{more}. Fetch them again where there is a network: "
             f"rootstock fetch {record.model} --root {layer.path}"
         )
         raise WeightsError(msg)
@@ -241,11 +247,9 @@ def write_record(root: Root, record: WeightsRecord) -> None:
     """Write a record into the writable layer."""
     layer = root.writable
     path = _path(layer, record.environment, record.argument)
-    data = asdict(record)
-    data["key"] = data.pop("build")  # the field's name on disk
     with writing(path), layer.writable_by_group():
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps(data, indent=2) + "\n")
+        write_atomically(path, json.dumps(record.as_dict(), indent=2) + "\n")
 
 
 def make_record(

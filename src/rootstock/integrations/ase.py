@@ -1,9 +1,9 @@
 """ASE's own registries: the calculator by its name, and i-PI's structure files as a format.
 
 ASE has no entry point for calculators. It does load those of file formats (``ase.ioformats``) when
-``ase.io`` is imported, so the one for ``format="ipi"`` leads here, and here the name ``rootstock``
-is registered on the way: for :func:`ase.calculators.calculator.get_calculator_class` and for
-``ase run rootstock``. The calculator is imported when one is made.
+``ase.io`` is imported. The entry point of ``format="ipi"`` names this module, which also registers
+the name ``rootstock`` for :func:`ase.calculators.calculator.get_calculator_class` and for
+``ase run rootstock``. The calculator itself is imported at first use.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["IPI_FORMAT", "make_calculator", "read_ipi", "write_ipi"]
 
-#: What the entry point names.
+#: The entry point's target.
 IPI_FORMAT = ExternalIOFormat(
     desc="i-PI XYZ file (cell in the comment)",
     code="+F",
@@ -41,7 +41,7 @@ _LENGTHS = {"angstrom": 1.0, "atomic_unit": BOHR}
 
 
 def make_calculator(**kwargs: Any) -> RootstockCalculator:
-    """Return a :class:`rootstock.RootstockCalculator`: what ASE finds under ``"rootstock"``."""
+    """Return a :class:`rootstock.RootstockCalculator` for ASE's name ``"rootstock"``."""
     from ..calculator import RootstockCalculator
 
     return RootstockCalculator(**kwargs)
@@ -104,7 +104,7 @@ def _frames(fd: TextIO) -> Iterator[Atoms]:
         comment = next(fd)
         rows = [next(fd).split() for _ in range(int(line))]
         units = dict(_UNIT.findall(comment))
-        scale = {what: _length(units.get(what, "atomic_unit")) for what in ("positions", "cell")}
+        scale = {name: _length(units.get(name, "atomic_unit")) for name in ("positions", "cell")}
         positions = np.array([row[1:4] for row in rows], float) * scale["positions"]
         cell = _cell(comment)
         yield Atoms(
@@ -117,17 +117,17 @@ def _frames(fd: TextIO) -> Iterator[Atoms]:
 
 def _length(unit: str) -> float:
     if unit not in _LENGTHS:
-        msg = f"lengths in {unit!r}: known are {', '.join(_LENGTHS)}"
+        msg = f"unknown unit of length {unit!r}: known are {', '.join(_LENGTHS)}"
         raise ValueError(msg)
     return _LENGTHS[unit]
 
 
 def _cell(comment: str) -> Any:
     """Return a cell as ASE takes it: rows, or three lengths and three angles."""
-    found = _CELL.search(comment)
-    if found is None:
+    match = _CELL.search(comment)
+    if match is None:
         return None
-    kind, numbers = found[1], np.array(found[2].split(), float)
+    kind, numbers = match[1], np.array(match[2].split(), float)
     return numbers[:6] if kind == "abcABC" else numbers[:9].reshape(3, 3).T
 
 

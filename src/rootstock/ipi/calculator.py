@@ -1,4 +1,4 @@
-"""External programs as ASE calculators: Rootstock is the i-PI server, any i-PI client computes."""
+"""External programs as ASE calculators: Rootstock is the server of any i-PI client."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from ase.calculators.calculator import Calculator, all_changes
 
 from .._version import __version__
 from ..errors import (
+    CalculationError,
     CallTimeoutError,
     PeerClosedError,
     PropertyMissingError,
     ProtocolError,
-    RootstockError,
     StartupError,
     StructureError,
     WorkerDiedError,
 )
 from ..properties import check_results
-from ..protocol.frames import STALL, Connection
+from ..protocol import frames
+from ..protocol.frames import Connection
 from ..structures import from_atoms
 from ..support.processes import ChildProcess
 from .addresses import accept, listen, make_address
@@ -50,7 +51,7 @@ _GRACE = 5.0
 
 
 class IPICalculator(Calculator):  # type: ignore[misc]  # ASE has no types
-    """An ASE calculator whose numbers come from any i-PI client.
+    """An ASE calculator whose results come from any i-PI client.
 
     Clients are LAMMPS (``fix ipi``), Quantum ESPRESSO, FHI-aims, CP2K, Siesta, DFTB+,
     ``i-pi-driver``, ASE's ``SocketClient``, ...: start one with the address given here, or have it
@@ -60,9 +61,10 @@ class IPICalculator(Calculator):  # type: ignore[misc]  # ASE has no types
     ----------
     socket, unix, host, port
         Where to listen: the path of a Unix socket, the name of ``/tmp/ipi_NAME``, or a TCP port (on
-        the loopback address unless `host` says otherwise). Exactly one of them.
+        the loopback address unless `host` says otherwise). Exactly one address.
     command : sequence of str, optional
-        What starts the client, once the first calculation needs it. It ends with the calculator.
+        Command that starts the client at the first calculation. The client ends with the
+        calculator.
     directory : path-like, optional
         Where `command` runs.
     timeout : float, optional
@@ -79,20 +81,20 @@ class IPICalculator(Calculator):  # type: ignore[misc]  # ASE has no types
     -----
     It listens from its construction on, so that clients can be started after it. The protocol has
     no species: a client knows its own structure, in its own order. So species and ``pbc`` are those
-    of the first calculation, and a calculation of others is refused, never answered wrongly.
-    Stress (eV/Å³, positive under tension, Voigt order) is given for structures with three lattice
-    vectors; a client that computes none sends zeros.
+    of the first calculation, and later structures with others are refused. Stress (eV/Å³, positive
+    under tension, Voigt order xx yy zz yz xz xy) is returned for structures with three lattice
+    vectors; a client without a stress sends zeros.
 
     Attributes
     ----------
     extras : str
-        Text that the client added to its last answer.
+        Text that the client added to its last results.
     """
 
     name = "ipi"
     implemented_properties = ("energy", "free_energy", "forces", "stress")
 
-    def __init__(  # noqa: PLR0913  the public face: each is a keyword that users know
+    def __init__(  # noqa: PLR0913  the public interface: each is a keyword that users know
         self,
         *,
         socket: Optional[Union[str, os.PathLike[str]]] = None,
@@ -123,7 +125,7 @@ class IPICalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         properties: Iterable[str] = ("energy",),
         system_changes: Iterable[str] = all_changes,
     ) -> None:
-        """Calculate; :attr:`results` then holds everything that the protocol carries.
+        """Calculate; :attr:`results` then holds energy, forces and, for three vectors, stress.
 
         Raises
         ------
@@ -132,9 +134,9 @@ class IPICalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         StartupError
             No client came, or `command` ended before it connected.
         ModelError
-            The client's numbers are not finite.
-        WorkerDiedError, CallTimeoutError, ProtocolError
-            The client broke; the next calculation waits for another one.
+            The client returned non-finite results.
+        WorkerDiedError, CallTimeoutError
+            The connection failed; the next calculation waits for another client.
         """
         super().calculate(atoms, properties, system_changes)
         self.results = self._evaluate_one(from_atoms(self.atoms), properties)
@@ -142,17 +144,24 @@ class IPICalculator(Calculator):  # type: ignore[misc]  # ASE has no types
     def evaluate(
         self, structures: Iterable[Structure], properties: Iterable[str]
     ) -> Iterator[Outcome]:
-        """Yield the results of each structure, or the error that it ended with."""
+        """Yield the results of each structure, or the error that it ended with.
+
+        Raises
+        ------
+        StartupError
+            No client came, or `command` ended before it connected.
+        """
+        wanted = tuple(properties)
         for structure in structures:
             try:
-                outcome: Outcome = self._evaluate_one(structure, properties)
-            except RootstockError as error:
+                outcome: Outcome = self._evaluate_one(structure, wanted)
+            except (CalculationError, PropertyMissingError, StructureError) as error:
                 outcome = error
             yield outcome
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """The version of Rootstock and the address: the protocol tells nothing of the client."""
+        """Rootstock's version, the address and `command`; the protocol does not name clients."""
         return {"rootstock": __version__, "address": str(self._address), "command": self._command}
 
     def _evaluate_one(self, structure: Structure, properties: Iterable[str]) -> Results:
@@ -210,7 +219,7 @@ class _Listener:
         self._connection: Optional[_Connection] = None
 
     def connection(self, fixed_inputs: FixedInputs) -> _Connection:
-        """Return the connection to a client; wait for one if none is connected."""
+        """Return the connection to the client; wait until a client connects."""
         if self._connection is None:
             process = self._start()
             try:
@@ -242,7 +251,7 @@ class _Listener:
         try:
             return accept(self._listener, self._address, deadline, alive)
         except CallTimeoutError as error:
-            msg = f"{error} (startup_timeout={self._limit:g} s): start one that connects there"
+            msg = f"{error} (startup_timeout={self._limit:g} s): start a client with this address"
             raise StartupError(msg) from None
 
     def _start(self) -> Optional[ChildProcess]:
@@ -264,7 +273,7 @@ class _Connection:
         process: Optional[ChildProcess],
         fixed_inputs: FixedInputs,
     ) -> None:
-        self._connection = Connection(sock, STALL)
+        self._connection = Connection(sock, frames.STALL)
         self._server = Server(self._connection)
         self._process = process
         self._numbers, self._pbc = fixed_inputs.arrays["numbers"], fixed_inputs.arrays["pbc"]
@@ -276,7 +285,7 @@ class _Connection:
             return
         changed = "pbc" if same else "species or the number of atoms"
         msg = (
-            f"{changed} changed, which i-PI's protocol can't tell a client: make another "
+            f"{changed} changed, and i-PI's protocol can't tell a client: make another "
             "IPICalculator, with a client of its own"
         )
         raise StructureError(msg)
@@ -289,7 +298,7 @@ class _Connection:
             msg = f"the client took longer than timeout={timeout:g} s; its connection was closed"
             raise CallTimeoutError(msg) from None
         except (PeerClosedError, ProtocolError) as error:
-            msg = f"the i-PI client failed: {error}. The next calculation waits for another."
+            msg = f"the i-PI client failed: {error}. The next calculation waits for another client."
             raise WorkerDiedError(msg, None, "") from error
 
     def close(self) -> None:

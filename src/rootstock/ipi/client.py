@@ -1,12 +1,12 @@
 """The client for external i-PI servers: i-PI itself, ASE's ``SocketIOCalculator``, others.
 
 Plain i-PI in atomic units, see :mod:`rootstock.protocol.messages`. The protocol carries no species:
-they are the model's topology, set beforehand. It has no error message either: whatever goes wrong
-is raised here, and the caller closes the socket, which is what a server notices.
+they are fixed inputs of the model, set beforehand. It has no error message either: errors are
+raised here, and the caller closes the socket, which a server notices.
 
-Results beyond energy, forces and stress travels as *extras*, a JSON object that i-PI
-parses: each property by its name in ASE's units, and a committee the way i-PI's ``ffcommittee``
-wants it, see :func:`extras_text`.
+Results beyond energy, forces and stress travel as *extras*, a JSON object that i-PI parses: each
+property by its name in ASE's units, and a committee in the form of i-PI's ``ffcommittee``, see
+:func:`extras_text`.
 
 i-PI announces batches (``batch_size:B`` in the text of INIT) only to a client that answers
 NEEDINIT, and then sends B structures at a time::
@@ -41,7 +41,8 @@ _MAX_INIT = 2**20
 #: Largest batch that is accepted.
 _MAX_BATCH = 4096
 _BATCH = re.compile(rb"\bbatch_size\s*:\s*(\d+)")
-_CELLS = 2 * 9  # of a structure: the cell and its inverse, which is not needed
+#: Numbers per structure: the cell and its inverse, which is not needed.
+_CELLS = 2 * 9
 
 
 class Client:
@@ -107,7 +108,7 @@ class Client:
         return True
 
     def _next(self) -> bytes:
-        """Return the next header. A server may take any time to it, but not in its middle."""
+        """Wait for the next header, without a limit, and read it."""
         self._connection.wait()
         return self._connection.read_header()
 
@@ -115,11 +116,11 @@ class Client:
         if word == m.STATUS:
             self._connection.send([self._status()])
         elif word == m.INIT:
-            self._take_init()
+            self._read_init()
         elif word == m.POSDATA:
-            self._take_structures()
+            self._read_structures()
         elif word == m.GETFORCE:
-            self._give_forces()
+            self._send_forces()
         else:
             msg = f"the server sent {word!r}, which is not a message of i-PI's protocol"
             raise ProtocolError(msg)
@@ -129,8 +130,8 @@ class Client:
             return m.HAVEDATA
         return m.READY if self._ready else m.NEEDINIT
 
-    def _take_init(self) -> None:
-        m.read_integer(self._connection)  # the bead's index: every bead is the same to a model
+    def _read_init(self) -> None:
+        m.read_integer(self._connection)  # the bead's index, which no model needs
         nbytes = m.read_integer(self._connection)
         if not 0 <= nbytes <= _MAX_INIT:
             msg = f"the server announced an INIT of {nbytes} bytes"
@@ -142,7 +143,7 @@ class Client:
             raise ProtocolError(msg)
         self._ready = True
 
-    def _take_structures(self) -> None:
+    def _read_structures(self) -> None:
         count = self._batch
         if count > 1:
             self._check_natoms(m.read_integer(self._connection))
@@ -171,7 +172,7 @@ class Client:
     def _evaluate_one(
         self, positions: np.ndarray, cell: np.ndarray
     ) -> tuple[float, np.ndarray, np.ndarray, bytes]:
-        """Return energy, forces, virial (atomic units) and extras."""
+        """Return energy, forces (n, 3) and virial (3, 3), all in atomic units, and extras."""
         results = self._evaluate(positions, cell, self._wanted)
         volume = abs(float(np.linalg.det(cell)))
         energy = float(results["energy"]) / HARTREE
@@ -185,12 +186,12 @@ class Client:
 
     @staticmethod
     def _virial(results: Mapping[str, Any], volume: float) -> np.ndarray:
-        """Return the virial; zero where the model has no stress: i-PI's protocol has no other way."""
+        """Return the virial in Hartree; zeros without a stress, as i-PI's protocol requires one."""
         if "stress" not in results or volume == 0:
             return np.zeros((3, 3))
         return stress_to_virial(results["stress"], volume)
 
-    def _give_forces(self) -> None:
+    def _send_forces(self) -> None:
         if not self._reply:
             msg = "the server asked for forces before it sent positions"
             raise ProtocolError(msg)

@@ -1,8 +1,8 @@
-"""The driver that `rootstock serve` runs: models as i-PI clients of an external server.
+"""The driver that ``rootstock serve`` runs: models as i-PI clients of an external server.
 
-This process talks to the server and passes each step on to a worker by our own wire. That costs a
-tenth of a millisecond, and dead workers, models that raise and limits on time are handled by the
-session as for every other call.
+This process talks to the server and passes each step on to a worker through a session, which adds
+a tenth of a millisecond. So dead workers, models that raise and time limits are handled as in
+every other call.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from socket import SHUT_RDWR
 from typing import TYPE_CHECKING, Any, Optional, Union
 
 from ..errors import CallTimeoutError, ConfigurationError, PropertyMissingError
+from ..protocol import frames
 from ..protocol.data import Structure
-from ..protocol.frames import STALL, Connection
+from ..protocol.frames import Connection
 from ..runtime.preparation import prepare
 from ..runtime.session import Session
 from ..structures import from_atoms
@@ -116,7 +117,7 @@ def serve(  # noqa: PLR0913  each is an option that users know from the command
     Parameters
     ----------
     calc : RootstockCalculator
-        Which model, where, on which device. The workers are new ones.
+        The model, its root and device. Its own worker is not used: new ones are started.
     atoms : Atoms
         Species in the server's order; charges, magnetic moments and ``info`` where the model reads
         them. The protocol carries positions and cell alone.
@@ -142,11 +143,11 @@ def serve(  # noqa: PLR0913  each is an option that users know from the command
     Raises
     ------
     ConfigurationError
-        No address, or one that can't be used.
+        No address, or an address that can't be used.
     CallTimeoutError
         No server came up in time.
     ProtocolError
-        The server has another number of atoms, or does not speak the protocol.
+        The server sent another number of atoms, or does not speak the protocol.
     StartupError, CalculationError
         As for any calculation. The connections are closed: i-PI has no error message.
     """
@@ -175,7 +176,7 @@ class Driver:
     Parameters
     ----------
     options : ServeOptions
-        What to serve, where.
+        Model, structure, address and number of workers.
     """
 
     def __init__(self, options: ServeOptions) -> None:
@@ -195,7 +196,7 @@ class Driver:
             thread.thread.start()
 
     def join(self, seconds: float) -> bool:
-        """Wait for the end, at most so long; tell if it has come.
+        """Wait for the end for at most `seconds`; tell if it has come.
 
         Raises
         ------
@@ -215,7 +216,7 @@ class Driver:
         return tuple(thread.status() for thread in self._threads)
 
     def stop(self) -> None:
-        """End all connections and workers; one that is busy ends with its call."""
+        """End all connections and workers; a busy worker ends with its call."""
         self._hang_up()
         deadline = time.monotonic() + _JOIN_TIMEOUT
         for thread in self._threads:
@@ -233,7 +234,7 @@ class Driver:
 
 
 class _ServeThread:
-    """One worker and the thread that talks to the server."""
+    """A worker and the thread that talks to the server."""
 
     def __init__(
         self,
@@ -292,11 +293,11 @@ class _ServeThread:
         return implemented
 
     def _serve_once(self, properties: tuple[str, ...]) -> bool:
-        """Serve one connection; tell if another may be waited for."""
+        """Serve one connection; tell if the driver may wait for another."""
         sock = self._connected()
         if sock is None:
             return False
-        connection = Connection(sock, STALL)
+        connection = Connection(sock, frames.STALL)
         options = self._options
         self._client = Client(
             connection,

@@ -1,7 +1,7 @@
 """The server for external i-PI clients: LAMMPS' ``fix ipi``, ASE's ``SocketClient``, others.
 
-Plain i-PI in atomic units, see :mod:`rootstock.protocol.messages`. Clients differ in what they take
-for granted: some want INIT before every step (ASE's), some once, some never. So each step asks for
+Plain i-PI in atomic units, see :mod:`rootstock.protocol.messages`. Clients differ in what they
+expect: some want INIT before every step (ASE's), some once, some never. So each step asks for
 STATUS, answers NEEDINIT with INIT, and then writes POSDATA and GETFORCE at once: a client that is
 still computing reads the latter when it is done.
 """
@@ -37,7 +37,7 @@ class Reply:
     virial : ndarray of float64, shape (3, 3)
         In Hartree, positive under compression; zero from a client that has none.
     extras : str
-        Whatever text it added.
+        Text that the client added.
     """
 
     energy: float
@@ -60,7 +60,7 @@ class Server:
     def __init__(self, connection: Connection, init: bytes = b" ") -> None:
         self._connection = connection
         self._init = init
-        self.synchronised = True  # the next request may be written
+        self.synchronised = True  # no message was sent or received in part
 
     def evaluate(
         self, positions: np.ndarray, cell: np.ndarray, deadline: Optional[float] = None

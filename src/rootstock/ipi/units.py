@@ -2,8 +2,8 @@
 
 The factors are literals, so that they change neither with ASE's nor with SciPy's release. They are
 CODATA 2014, which ASE's ``ase.units`` uses by default. i-PI's own differ by 9.6e-8 relative in the
-energy: what crosses is in Hartree, so both ends see the same number of Hartree, and an energy in
-eV differs between two programs by that factor whatever is done here.
+energy. Both ends see the same number of Hartree, so that an energy in eV differs between two
+programs by that factor.
 """
 
 from __future__ import annotations

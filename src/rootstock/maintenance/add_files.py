@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..environments.discovery import environment_files, find_environment
@@ -15,11 +14,12 @@ from ..support.files import copy_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from ..environments.environment import Environment
     from ..settings.root import Root
 
-__all__ = ["add_files"]
+__all__ = ["add_files", "named_files"]
 
 
 def add_files(root: Root, paths: Iterable[Path], *, replace: bool = False) -> list[Environment]:
@@ -41,7 +41,7 @@ def add_files(root: Root, paths: Iterable[Path], *, replace: bool = False) -> li
     ConfigurationError
         The root has another file of that name.
     """
-    named = [pair for path in paths for pair in _named(path)]
+    named = [pair for path in paths for pair in named_files(path)]
     layer = root.writable
     targets = {name: layer.environments / f"{name}{FILE_SUFFIX}" for name, _ in named}
     for name, path in named:
@@ -59,8 +59,14 @@ def add_files(root: Root, paths: Iterable[Path], *, replace: bool = False) -> li
     return [find_environment(name, root) for name, _ in named]
 
 
-def _named(path: Path) -> list[tuple[str, Path]]:
-    """Return the name and path of a file, or of each environment file in a folder."""
+def named_files(path: Path) -> list[tuple[str, Path]]:
+    """Return the name and path of a file, or of each environment file in a folder.
+
+    Raises
+    ------
+    EnvironmentFileError
+        A folder has none, or the file is not called ``NAME_env.py``.
+    """
     path = user_path(path)
     if path.is_dir():
         files = environment_files(path)

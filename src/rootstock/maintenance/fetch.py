@@ -62,9 +62,9 @@ def fetch(
     root = spec.root
     progress = progress or default_progress()
     root.create()
+    before = Snapshot(root.writable)  # links to a shared root's weights, too, count as loaded
     spec = prepare(replace(spec, record_opened_files=True), progress=progress)
     session = Session(spec)
-    before = Snapshot(root.writable)
     try:
         with _following_log(session, model, progress):
             report = session.report()

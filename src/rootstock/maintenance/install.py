@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional, Union
+from typing import TYPE_CHECKING, Optional, Union
 
 from ..environments import build, discovery
 from ..environments.discovery import find_environment
 from ..environments.environment_file import check_settings
 from ..environments.options import BuildOptions
 from ..settings.root import find_root
-from .add_files import add_files
+from .add_files import add_files, named_files
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..environments.builds import BuiltEnvironment
     from ..environments.discovery import AvailableEnvironment
     from ..environments.environment import Environment
     from ..settings.root import Root
     from ..support.progress import Progress
 
-__all__ = ["available", "find_or_add", "install"]
+__all__ = ["available", "find_or_add", "install", "install_one"]
 
 
 def available(
@@ -36,31 +38,54 @@ def available(
     return discovery.available(find_root(root, cluster))
 
 
-def install(
-    *names: str,
+def install(  # noqa: PLR0913  options, which are never passed by position
+    *names: Union[str, os.PathLike[str]],
     root: Optional[Union[str, os.PathLike[str], Root]] = None,
     cluster: Optional[str] = None,
+    python: Optional[str] = None,
+    torch_backend: Optional[str] = None,
+    system_site_packages: Optional[bool] = None,
+    find_links: Sequence[str] = (),
+    offline: bool = False,
+    upgrade: bool = False,
+    force: bool = False,
     progress: Optional[Progress] = None,
-    **options: Any,
 ) -> tuple[BuiltEnvironment, ...]:
     """Build environments, so that their first use needs no network and no waiting.
 
     Parameters
     ----------
-    *names : str
+    *names : str or path
         Names of environments, files ``NAME_env.py``, or folders of such; files are copied into the
         root. All are read before one is built.
     root, cluster
         As for :class:`rootstock.RootstockCalculator`.
+    python : str, optional
+        A version or an interpreter; by default the newest one for which there are wheels.
+    torch_backend : str, optional
+        uv's name of a PyTorch build: ``"cpu"``, ``"cu128"``, ``"auto"``, ...
+    system_site_packages : bool, optional
+        Use the packages that `python` has installed; by default as the file says.
+    find_links : sequence of str
+        Folders with wheels.
+    offline : bool
+        Use no network.
+    upgrade : bool
+        Resolve anew instead of following the lock.
+    force : bool
+        Build even if the current build is up to date; replace files of the same name.
     progress : Progress, optional
         Shows the progress of each build; by default what fits stderr.
-    **options
-        Fields of :class:`rootstock.environments.options.BuildOptions`: ``python``,
-        ``torch_backend``, ``system_site_packages``, ``find_links``, ``offline``, ``upgrade`` and
-        ``force``, which also replaces files.
+
+    Returns
+    -------
+    tuple of BuiltEnvironment
+        In the order of `names`, a folder's by name; each with ``name``, ``build`` and ``python``.
 
     Raises
     ------
+    ConfigurationError
+        The root has another file of that name.
     UnknownNameError, EnvironmentFileError
         A name is unknown, or a file is broken or has unknown settings.
     BuildError
@@ -68,9 +93,17 @@ def install(
     RootError
         The root can't be written.
     """
-    chosen = BuildOptions(**options)
-    environments = find_or_add(names, find_root(root, cluster), replace=chosen.force)
-    return tuple(install_one(environment, progress, chosen) for environment in environments)
+    options = BuildOptions(
+        python=python,
+        torch_backend=torch_backend,
+        system_site_packages=system_site_packages,
+        find_links=tuple(find_links),
+        offline=offline,
+        upgrade=upgrade,
+        force=force,
+    )
+    environments = find_or_add(names, find_root(root, cluster), replace=force)
+    return tuple(install_one(environment, progress, options) for environment in environments)
 
 
 def install_one(
@@ -82,20 +115,29 @@ def install_one(
     return build.install(environment, progress, options)
 
 
-def find_or_add(names: tuple[str, ...], root: Root, *, replace: bool = False) -> list[Environment]:
-    """Return the environments of these names; copy named files into the root.
+def find_or_add(
+    names: Sequence[Union[str, os.PathLike[str]]], root: Root, *, replace: bool = False
+) -> list[Environment]:
+    """Return the environments of these names, in order; copy named files into the root.
 
     Parameters
     ----------
-    names : tuple of str
-        Names, files or folders.
+    names : sequence of str or path
+        Names, files or folders; a string with a slash or the suffix ``.py`` is a path.
     root : Root
         The root.
     replace : bool
         Also replace files of the same name with another content.
     """
-    paths = [Path(name) for name in names if "/" in name or name.endswith(".py")]
-    known = [find_environment(name, root) for name in names if Path(name) not in paths]
-    for environment in known:
-        check_settings(environment.file, strict=True)
-    return [*known, *(add_files(root, paths, replace=replace) if paths else [])]
+    paths = []
+    order: list[str] = []
+    for name in names:
+        if isinstance(name, os.PathLike) or "/" in name or name.endswith(".py"):
+            paths.append(Path(name))
+            order += [file_name for file_name, _ in named_files(Path(name))]
+        else:
+            check_settings(find_environment(name, root).file, strict=True)
+            order.append(name)
+    if paths:
+        add_files(root, paths, replace=replace)
+    return [find_environment(name, root) for name in order]

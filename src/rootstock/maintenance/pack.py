@@ -7,10 +7,12 @@ version, whose path is put in.
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import shutil
+import stat
 import tarfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -18,13 +20,13 @@ from ..environments import builds
 from ..environments.build import find_build
 from ..environments.builds import BuiltEnvironment
 from ..environments.discovery import find_environment
-from ..environments.environment import Environment, EnvironmentPaths
+from ..environments.environment import Environment
 from ..environments.environment_file import read_environment_file
 from ..environments.uv import Uv
 from ..environments.weights import WeightsFile, check, make_record, records, write_record
 from ..errors import BuildError, ConfigurationError, OutputError
 from ..settings.root import writing
-from ..support.files import explain, replacing
+from ..support.files import copy_atomically, explain, replacing
 from ..support.progress import default_progress
 
 if TYPE_CHECKING:
@@ -77,13 +79,13 @@ def pack(environment: Environment, output: Path, progress: Optional[Progress] = 
         "name": environment.name,
         "key": build.id,
         "python": _minor(build.folder),
-        "records": [{**asdict(record), "key": record.build} for _, record in intact],
+        "records": [record.as_dict() for _, record in intact],
     }
     weights = {(layer.path, file.path) for layer, record in intact for file in record.files}
     with progress.task(f"packing {environment.name}"):
         try:
             with replacing(output) as new, tarfile.open(new, _mode(output)) as tar:
-                _add_text(tar, _MANIFEST, json.dumps(manifest, indent=2), new.parent)
+                _add_text(tar, _MANIFEST, json.dumps(manifest, indent=2))
                 tar.add(build.folder, _ENVIRONMENT, filter=_without_interpreter)
                 for path, name in _sources(environment, build):
                     tar.add(path, name)
@@ -117,13 +119,11 @@ def _mode(output: Path) -> Any:
     return {".gz": "w:gz", ".tgz": "w:gz", ".xz": "w:xz"}.get(output.suffix, "w")
 
 
-def _add_text(tar: tarfile.TarFile, name: str, text: str, folder: Path) -> None:
-    path = folder / f".{name}"
-    path.write_text(text)
-    try:
-        tar.add(path, name)
-    finally:
-        path.unlink()
+def _add_text(tar: tarfile.TarFile, name: str, text: str) -> None:
+    content = text.encode()
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    tar.addfile(member, io.BytesIO(content))
 
 
 def _without_interpreter(member: tarfile.TarInfo) -> Optional[tarfile.TarInfo]:
@@ -148,12 +148,13 @@ def unpack(archive: Path, root: Root, progress: Optional[Progress] = None) -> Bu
     progress = progress or default_progress()
     root.create()
     layer = root.writable
-    top = EnvironmentPaths(layer, layer.environments, layer.environments, layer.builds)
     with (
         progress.task(f"unpacking {archive.name}"),
-        builds.staging_directory(top) as staging,
+        builds.staging_directory(layer, layer.builds) as staging,
     ):
         manifest = _extract(archive, staging)
+        if layer.is_group_shared:
+            _open_folders_to_group(staging)
         folder, name = staging / _ENVIRONMENT, manifest["name"]
         record = builds.read_staged_record(folder)
         _put_interpreter(folder, manifest["python"], Uv(progress, layer.umask))
@@ -161,8 +162,8 @@ def unpack(archive: Path, root: Root, progress: Optional[Progress] = None) -> Bu
         paths = Environment.of(file, root).writable
         with writing(layer.path), layer.writable_by_group():
             paths.builds.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(staging / builds.SOURCE_COPY, paths.source)
-            shutil.copyfile(staging / builds.LOCK_COPY, paths.lock)
+            copy_atomically(staging / builds.SOURCE_COPY, paths.source)
+            copy_atomically(staging / builds.LOCK_COPY, paths.lock)
             _put_weights(staging / _WEIGHTS, root)
         builds.publish(folder, paths, record, (paths.source, paths.lock))
         for entry in manifest["records"]:
@@ -194,6 +195,13 @@ def _extract(archive: Path, folder: Path) -> dict[str, Any]:
         msg = f"{archive} was packed by another version of Rootstock: use the same"
         raise ConfigurationError(msg)
     return manifest
+
+
+def _open_folders_to_group(top: Path) -> None:
+    """Let the group replace and remove files; tarfile makes folders with the process's umask."""
+    for folder, _, _ in os.walk(top):
+        path = Path(folder)
+        path.chmod(stat.S_IMODE(path.stat().st_mode) | stat.S_IWGRP)
 
 
 def _put_interpreter(folder: Path, minor: str, uv: Uv) -> None:

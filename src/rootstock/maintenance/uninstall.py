@@ -31,8 +31,8 @@ def uninstall(environment: Environment) -> list[Path]:
         It is not installed in the writable layer.
     """
     paths = environment.writable
-    own = [paths.source] if environment.file.origin != "file" else []
-    present = [path for path in (paths.builds, paths.lock, *own) if path.exists()]
+    source = [paths.source] if environment.file.origin != "file" else []
+    present = [path for path in (paths.builds, paths.lock, *source) if path.exists()]
     if not present:
         msg = f"{environment.name} is not installed in {paths.layer.path}: nothing to remove"
         raise ConfigurationError(msg)

@@ -31,7 +31,17 @@ if TYPE_CHECKING:
         def evaluate(
             self, positions: np.ndarray, cell: np.ndarray, properties: list[str]
         ) -> Mapping[str, Any]:
-            """Return all results of the calculator, in ASE's units."""
+            """Return all results of the calculator, in ASE's units.
+
+            Parameters
+            ----------
+            positions : ndarray of float64, shape (n, 3)
+                In Å. The same array in every step, overwritten by the next one.
+            cell : ndarray of float64, shape (3, 3)
+                Rows, in Å; likewise overwritten.
+            properties : list of str
+                The properties that are asked for.
+            """
             ...
 
 
@@ -55,7 +65,7 @@ def serve(connection: Connection, model: Model) -> None:
 
 
 class Client:
-    """The worker's side of the protocol; keeps buffers for exactly one step."""
+    """The worker's side of the protocol; keeps the buffers of one step."""
 
     def __init__(self, connection: Connection, model: Model) -> None:
         self._connection = connection
@@ -67,7 +77,7 @@ class Client:
         self._expect(0)
 
     def _expect(self, natoms: int) -> None:
-        """Make buffers for steps of `natoms` atoms: a whole step then fills them in one read."""
+        """Make buffers for steps of `natoms` atoms, so that one read receives a whole step."""
         self._positions = np.empty((natoms, 3))
         self._cell = np.empty((3, 3))
         self._count = bytearray(m.INTEGER.size)
@@ -135,7 +145,7 @@ class Client:
             msg = f"the server sent {natoms} atoms, but fixed inputs of {len(self._positions)}"
             raise ProtocolError(msg)
         try:
-            if self._fresh is not None:  # an error here is the answer to this step
+            if self._fresh is not None:  # an error here is the reply to this step
                 self._model.set_fixed_inputs(*self._fresh)
                 self._fresh = None
             results = self._model.evaluate(self._positions, self._cell, self._requested())
@@ -160,7 +170,7 @@ class Client:
 def failure(error: BaseException) -> bytes:
     """Return FAILED with type, message and traceback of an exception of the model.
 
-    The frames of Rootstock itself are cut off from the top: what is left is the model's.
+    Rootstock's own frames are cut off from the top, so that the traceback starts in the model.
     """
     frames = error.__traceback__
     while frames is not None and _is_rootstocks(frames.tb_frame.f_code.co_filename):

@@ -39,7 +39,7 @@ class FixedInputs:
         return len(self.arrays["numbers"])
 
     def same_as(self, other: Optional[FixedInputs]) -> bool:
-        """Compare values and dtypes; the same object, which is the usual case, costs nothing."""
+        """Compare values and dtypes; the same object, the usual case, is not compared."""
         if other is None or self is other:
             return other is not None
         return (

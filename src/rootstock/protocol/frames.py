@@ -28,7 +28,7 @@ MAX_JSON = 64 * 2**20
 MAX_PAYLOAD = 2**31 - 1
 #: Seconds that a peer may stop in the middle of a message before it counts as stuck.
 STALL = 60.0
-#: Asked for as socket buffer: one step of 100,000 atoms. The kernel gives what it allows.
+#: Size of the socket buffers in bytes: one step of 100,000 atoms. The kernel may give less.
 _SOCKET_BUFFER = 4 * 2**20
 #: Buffers a kernel takes in one call (Linux: IOV_MAX = 1024).
 _MAX_BUFFERS = 1000
@@ -55,15 +55,15 @@ class Connection:
     sock : socket.socket
         Connected; it is put into blocking mode and belongs to the connection from now on.
     stall : float, optional
-        Seconds that one read or write may make no progress. Not for the wait for an answer, which
-        is :meth:`wait`'s; for a peer that stops in the middle of a message.
+        Seconds without progress before a read or write fails: a peer stopped in the middle of a
+        message. It does not limit :meth:`wait`.
 
     Notes
     -----
     Deadlines are absolute times of :func:`time.monotonic`; None waits for ever. The socket stays
     in blocking mode, because Python polls before each call on a socket with a timeout: waiting is
-    done once, in :meth:`wait`, and `stall` is the kernel's own ``SO_RCVTIMEO``, which costs
-    nothing.
+    done once, in :meth:`wait`, and `stall` is the kernel's own ``SO_RCVTIMEO``, which needs
+    no further call.
     """
 
     def __init__(self, sock: socket.socket, stall: Optional[float] = None) -> None:
@@ -82,8 +82,8 @@ class Connection:
         self._poller.register(sock, select.POLLIN)
         self._tick: Optional[Callable[[], object]] = None
         self._tick_due = 0.0
-        #: Until when all of an answer has to be there; see :meth:`wait`. Costs nothing as long as
-        #: messages arrive whole.
+        #: When a reply has to be complete; see :meth:`wait`. Checked only if a message arrives in
+        #: parts.
         self.deadline: Optional[float] = None
 
     def close(self) -> None:
@@ -91,7 +91,7 @@ class Connection:
         self._sock.close()
 
     def watch(self, process: Optional[int], tick: Callable[[], object]) -> None:
-        """Let :meth:`wait` also look at the peer's process.
+        """Let :meth:`wait` also watch the peer's process.
 
         Parameters
         ----------
@@ -100,7 +100,7 @@ class Connection:
             file is not enough, because helper processes may hold the socket open.
         tick : callable
             Called twice a second as long as there are waits, short ones too; it may raise to end
-            one.
+            a wait.
         """
         if process is not None:
             self._poller.register(process, select.POLLIN)
@@ -152,7 +152,7 @@ class Connection:
             total -= sent
 
     def _send_some(self, buffers: Buffers) -> int:
-        """Write once. With a deadline never longer than that: the kernel would wait for `stall`."""
+        """Write once, not waiting beyond the deadline (the kernel would wait for `stall`)."""
         flags = 0 if self.deadline is None else socket.MSG_DONTWAIT
         while True:
             try:
@@ -211,7 +211,7 @@ class Connection:
         -------
         bytes
             The header that came. If it is `expected`, all `buffers` are full. If not, just the
-            header was consumed, and what follows is there for the next read.
+            header was consumed, and the rest is kept for the next read.
         """
         got = self._take(buffers)
         if not got:
@@ -227,7 +227,7 @@ class Connection:
         return word
 
     def _take(self, buffers: Buffers) -> int:
-        """Move what was read ahead into `buffers`; return how much that was."""
+        """Move bytes that were read ahead into `buffers`; return their number."""
         moved = 0
         for buffer in buffers:
             if not self._pending:
@@ -244,7 +244,7 @@ class Connection:
             got += self._receive_more(buffers, got)
 
     def _receive_more(self, buffers: Buffers, got: int) -> int:
-        """Read once into what is left of `buffers`, waiting for it until the deadline."""
+        """Read once into the rest of `buffers`, waiting until the deadline."""
         if self.deadline is not None:
             self.wait(self.deadline)
         return self._receive(_after(buffers, got))
@@ -266,7 +266,7 @@ class Connection:
 
 
 def _after(buffers: Buffers, done: int) -> Buffers:
-    """Return what is left of `buffers` after the first `done` bytes."""
+    """Return the rest of `buffers` after the first `done` bytes."""
     if not done:
         return buffers
     for index, buffer in enumerate(buffers):

@@ -10,7 +10,7 @@ i-PI (little-endian, atomic units, cell vectors as columns)::
     EXIT        12                                     end
 
 The extension, version 1 (ASE's units, unconverted; cell vectors as rows). It begins with an INIT
-whose text is a JSON object with the key ``rootstock``, so that other programs never meet it::
+whose text is a JSON object with the key ``rootstock``; other programs never receive it::
 
     INIT        12  i4 0  i4 n  {"rootstock": 1, "load": {...}}
                                                        -> READY  12  i4 n  report | FAILED
@@ -24,9 +24,9 @@ whose text is a JSON object with the key ``rootstock``, so that other programs n
     FAILED      12  i4 n  {"type", "bases", "message", "traceback"}
     EXIT        12                                     end
 
-A step is one gathered write (POSDATA and GETFORCE, before them INIT if the fixed inputs changed) and
-one gathered reply. A *layout* is a list of ``[name, dtype, shape, kind]``; its payload is the raw
-arrays one after the other, each starting at a multiple of 16 bytes.
+A step is one gathered write (POSDATA and GETFORCE, preceded by INIT if the fixed inputs changed)
+and one gathered reply. A *layout* is a list of ``[name, dtype, shape, kind]``; its payload is the
+raw arrays one after the other, each starting at a multiple of 16 bytes.
 """
 
 from __future__ import annotations
@@ -110,19 +110,26 @@ def init_message(document: Any) -> bytes:
     return text[:HEADER] + INTEGER.pack(0) + text[HEADER:]
 
 
-def read_json(connection: Connection, what: str) -> Any:
-    """Read a length and as much JSON text.
+def read_json(connection: Connection, name: str) -> Any:
+    """Read a length (i4) and JSON text of that length.
+
+    Parameters
+    ----------
+    connection : Connection
+        To read from.
+    name : str
+        What the text is, with its article; for error messages.
 
     Raises
     ------
     ProtocolError
-        The length is negative or too large (nothing is allocated then), or it is not JSON.
+        The length is negative or too large (nothing is allocated then), or the text is not JSON.
     """
     nbytes = read_integer(connection)
     if not 0 <= nbytes <= MAX_JSON:
-        msg = f"the peer announced {what} of {nbytes} bytes; at most {MAX_JSON} are accepted"
+        msg = f"the peer announced {name} of {nbytes} bytes; at most {MAX_JSON} are accepted"
         raise ProtocolError(msg)
-    return loads(connection.read(nbytes), what)
+    return loads(connection.read(nbytes), name)
 
 
 def read_integer(connection: Connection) -> int:

@@ -30,7 +30,7 @@ class Server:
     Notes
     -----
     Not thread-safe: the caller serialises. After any exception but :class:`ModelError` the stream
-    may be out of step: if :attr:`reply_pending` is false then, the server can't be used any more.
+    may be out of step: unless :attr:`reply_pending` is true, the server can't be used any more.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -79,15 +79,15 @@ class Server:
         structure : Structure
             Its arrays are read, not kept; the fixed inputs are kept and must not change.
         properties : iterable of str
-            What to ask the model for. The model may return more.
+            ASE's names of the properties to ask for. The model may return more.
         deadline : float, optional
             Absolute, as :func:`time.monotonic`.
 
         Returns
         -------
         dict
-            Everything that the model's calculator produced. The arrays share one buffer that is
-            made anew for each call.
+            All results of the model's calculator, in ASE's units, unchecked. The arrays share one
+            buffer, which is new in each call.
 
         Raises
         ------
@@ -106,11 +106,10 @@ class Server:
             positions.reshape(-1).view(np.uint8).data,
             self._request(tuple(properties)),
         ]
-        if not structure.fixed_inputs.same_as(
-            self._fixed_inputs
-        ):  # copies take turns: images of a NEB
+        # compared by value: copies of a calculator take turns, for example images of a NEB
+        if not structure.fixed_inputs.same_as(self._fixed_inputs):
             buffers = _fixed_inputs_message(structure.fixed_inputs) + buffers
-        self._fixed_inputs = None  # until the worker has taken it
+        self._fixed_inputs = None  # unknown until the worker has replied
         self._connection.deadline = deadline
         self._write(buffers)
         results = self._results(deadline)
@@ -142,7 +141,7 @@ class Server:
         self.reply_pending = True
 
     def _await(self, deadline: Optional[float], payload: Any = None) -> bytes:
-        """Wait for an answer; read its header, and `payload` with it if it is FORCEREADY."""
+        """Wait for a reply; read its header, and `payload` with it if it is FORCEREADY."""
         self._connection.deadline = deadline
         self._connection.wait(deadline)
         self.reply_pending = False
@@ -188,7 +187,7 @@ class Server:
 
 
 def _mapping(document: Any, *names: str) -> dict[str, Any]:
-    """Return a JSON object that has these entries; those in the plural are lists of strings."""
+    """Return a JSON object that has these entries, after a check of those that are lists."""
     lists = ("implemented_properties", "bases")
     if (
         not isinstance(document, dict)

@@ -1,13 +1,13 @@
 """Values that JSON alone does not carry: ``Atoms.info``, ``setup_kwargs``, odd results.
 
-The text is plain JSON, in which what JSON lacks is an object with one reserved key::
+The text is plain JSON. Types that JSON lacks are objects with one reserved key::
 
     {"#array": [dtype, shape, base64]}   numpy array or (shape null) numpy scalar
     {"#tuple": [...]}  {"#bytes": base64}  {"#complex": [re, im]}
     {"#float": "nan" | "inf" | "-inf"}
     {"#dict": [[key, value], ...]}       a mapping whose keys aren't all plain strings
 
-Nothing is ever evaluated: object arrays and classes do not cross. Floats are written with
+Nothing is evaluated: object arrays and classes do not cross. Floats are written with
 :func:`repr`, so they come back bit for bit.
 """
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["UntransferableError", "decode", "dtype_of", "dumps", "encode", "encode_info", "loads"]
 
-#: The forms of :attr:`numpy.dtype.str` for numbers, text, times and raw bytes. NumPy's own reading of
-#: dtypes takes much more, and evaluates parts of it.
+#: The forms of :attr:`numpy.dtype.str` for numbers, text, times and raw bytes. NumPy itself accepts
+#: many more and evaluates parts of them.
 _DTYPE = re.compile(r"[<>|](?:[biufcSUV]\d{1,9}|[mM]8(?:\[\d{0,9}[A-Za-z]{1,2}\])?)")
 #: Deeper nesting than this is refused: JSON parsers recurse.
 MAX_DEPTH = 64
@@ -44,18 +44,18 @@ def dumps(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":"), sort_keys=True, allow_nan=False).encode()
 
 
-def loads(data: Any, what: str) -> Any:
-    """Parse JSON that came over the wire.
+def loads(data: Any, name: str) -> Any:
+    """Parse JSON that came over the wire; `name` says in errors what it should have been.
 
     Raises
     ------
     ProtocolError
-        It is not JSON; `what` says what it should have been.
+        It is not JSON.
     """
     try:
         return json.loads(bytes(data))
     except (ValueError, RecursionError) as error:
-        msg = f"the peer sent {what} that is not JSON: {error}"
+        msg = f"the peer sent {name} that is not JSON: {error}"
         raise ProtocolError(msg) from error
 
 

@@ -152,8 +152,8 @@ class ChildProcess:
             self.popen.wait(_KILL_WAIT)
         except subprocess.TimeoutExpired:
             warnings.warn(
-                f"process {self.popen.pid} can't be killed (it hangs in the kernel, for example in a "
-                "read from a file system that does not answer); it is left alone",
+                f"process {self.popen.pid} can't be killed (it hangs in the kernel, maybe in a "
+                "read from a file system that does not respond); it is left alone",
                 RuntimeWarning,  # Python shows no ResourceWarning unless it is told to
                 stacklevel=2,
             )
@@ -175,8 +175,8 @@ def _attach(pipe: int, group: int) -> None:
     """Have the kernel kill `group` when the other end of `pipe` is closed.
 
     That belongs to the open pipe and not to the descriptor: the child's copy keeps it alive.
-    If this process is killed in the instant before, a worker checks the pipe as soon as it runs,
-    and other programs end by themselves.
+    If this process is killed before that call, a worker checks the pipe as soon as it runs, and
+    other programs end by themselves.
     """
     if sys.platform != "linux":
         return  # the worker's own thread waits instead

@@ -1,6 +1,14 @@
-"""For tests of code that uses Rootstock: a scripted peer, and a fake model in an environment.
+"""For tests of code that uses Rootstock: a fake model in an environment, and a scripted model.
 
->>> from rootstock.testing import connected
+A fake model runs in a real worker, in an environment with ASE and NumPy only:
+
+>>> from rootstock import RootstockCalculator
+>>> from rootstock.testing import fake_environment
+>>> RootstockCalculator("reference", environment=fake_environment())  # doctest: +SKIP
+
+A scripted model needs neither environment nor process; it tests code that uses the protocol:
+
+>>> from rootstock.testing import ScriptedModel, connected
 >>> with connected(ScriptedModel({"energy": 1.0})) as server:  # doctest: +SKIP
 ...     server.evaluate(structure, ["energy"])
 """
@@ -89,12 +97,10 @@ class ScriptedModel:
 
 
 def fake_environment() -> Path:
-    """Return the path of a fake model as an environment file.
+    """Return the path of an environment file with fake models.
 
-    >>> from rootstock import RootstockCalculator
-    >>> RootstockCalculator("reference", environment=fake_environment())  # doctest: +SKIP
-
-    Its docstring says which models it has and how they raise, die or hang on request.
+    Its docstring lists them: ``reference``, whose energy, forces and stress depend on all inputs,
+    ``null`` and ``misbehaving``, which raises, dies, hangs or returns NaN on request.
     """
     return Path(__file__).with_name("fake_env.py")
 
@@ -108,7 +114,7 @@ def connected(model: ScriptedModel, **config: Any) -> Iterator[Server]:
     model : ScriptedModel
         The model that the client evaluates.
     **config
-        Argument of the model's ``load()``.
+        What the model's ``load()`` receives.
 
     Yields
     ------

@@ -2,30 +2,41 @@
 # requires-python = ">=3.9"
 # dependencies = ["ase>=3.22.1"]
 # ///
-"""A fake model for tests: cheap, deterministic, and it fails on request.
+"""A fake model for tests: cheap, deterministic, and able to fail on request.
 
-``reference`` returns an energy (eV), forces (eV/Å, minus the gradient of the energy) and a stress
-(eV/Å³, the derivative by strain over the volume) that depend on everything a model may read:
-positions, species, cell, pbc, initial charges and magnetic moments, tags and ``info``.
+``reference`` returns an energy (eV), forces (eV/Å, minus the gradient of the energy) and, for three
+lattice vectors, a stress (eV/Å³, the derivative with respect to strain over the volume; positive
+under tension). They depend on everything that a model may read: positions, species, cell, pbc,
+initial charges and magnetic moments, tags, other per-atom arrays and ``info``.
 
-``misbehaving`` does what ``atoms.info["do"]`` says before it returns the reference's results:
+``misbehaving`` does what ``atoms.info["do"]`` says, then returns the results of ``reference``:
 
-    raise        raise RuntimeError              nan          return forces that are NaN
-    exit-N       end the process with status N   noise        print 20 MB
-    SIGKILL, ... kill the process by a signal    sleep-S      sleep S seconds
+    raise          raise RuntimeError            nan        return forces that are NaN
+    exit-N         end the process, status N     noise      print 20 MB
+    SIGKILL, ...   end the process by a signal   sleep-S    sleep S seconds
 
-``null`` returns zeros. ``setup_kwargs={"misbehaviour": "raise"}`` and so on makes ``setup()`` fail.
+``null`` returns zeros.
+
+``setup_kwargs={"misbehaviour": "raise"}`` and the like do the same in ``setup()``, of any model.
 """
 
-import json
+from __future__ import annotations
+
+import math
 import os
 import signal
 import sys
 import time
 import zlib
+from typing import TYPE_CHECKING, Any, Optional
 
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ase import Atoms
 
 MODELS = {
     "reference": "depends on all inputs",
@@ -33,82 +44,134 @@ MODELS = {
     "misbehaving": "does what info['do'] says",
 }
 
+#: Arrays that enter the energy in a way of their own, or (momenta) are not sent to workers.
+_KNOWN_ARRAYS = {
+    "numbers",
+    "positions",
+    "momenta",
+    "tags",
+    "initial_charges",
+    "initial_magmoms",
+}
 
-class Reference(Calculator):
-    """Springs of different strength from each atom to the origin of the cell."""
 
-    implemented_properties = ["energy", "free_energy", "forces", "stress"]
+class Reference(Calculator):  # type: ignore[misc]  # ASE has no types
+    """Springs from the atoms to the origin, stiffer in a larger cell."""
 
-    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+    implemented_properties = ("energy", "free_energy", "forces", "stress")
+
+    def calculate(
+        self,
+        atoms: Optional[Atoms] = None,
+        properties: Iterable[str] = ("energy",),
+        system_changes: Iterable[str] = all_changes,
+    ) -> None:
+        """Set the results: energy sum(k r²) s/2, where s = 1 + 0.001 sum(cell²)."""
         super().calculate(atoms, properties, system_changes)
-        strengths = self._strengths(atoms)
-        positions = atoms.positions
-        energy = 0.5 * float((strengths * (positions**2).sum(axis=1)).sum())
+        positions, cell = self.atoms.positions, self.atoms.cell.array
+        springs = _springs(self.atoms)[:, None]
+        scale = 1 + 0.001 * _sum(cell**2)
+        unscaled = 0.5 * _sum(springs * positions**2)
         self.results = {
-            "energy": energy,
-            "free_energy": energy,
-            "forces": -strengths[:, None] * positions,
+            "energy": scale * unscaled,
+            "free_energy": scale * unscaled,
+            "forces": -scale * springs * positions,
         }
-        volume = abs(np.linalg.det(atoms.cell.array))
+        volume = abs(_sum(cell[0] * np.cross(cell[1], cell[2])))
         if volume > 0:
-            virial = (strengths[:, None] * positions).T @ positions / volume
-            self.results["stress"] = virial[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
-
-    def _strengths(self, atoms):
-        """Return a spring constant for each atom, eV/Å²; positions and cell do not enter."""
-        info = json.dumps({str(k): repr(v) for k, v in atoms.info.items() if k != "do"})
-        return (
-            0.01 * atoms.numbers
-            + 0.5 * atoms.get_initial_charges()
-            + 0.25 * atoms.get_initial_magnetic_moments()
-            + 0.125 * atoms.get_tags()
-            + float(atoms.pbc.dot([1, 2, 4]))
-            + (zlib.crc32(info.encode()) % 1000) / 1000
-        )
+            by_strain = [
+                scale * _sum(springs[:, 0] * positions[:, i] * positions[:, j])
+                + 0.002 * unscaled * _sum(cell[:, i] * cell[:, j])
+                for i, j in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+            ]
+            self.results["stress"] = np.array(by_strain) / volume
 
 
 class Misbehaving(Reference):
     """Does what ``info["do"]`` says first."""
 
-    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
-        request = str(atoms.info.get("do", ""))
-        fail(request)
+    def calculate(
+        self,
+        atoms: Optional[Atoms] = None,
+        properties: Iterable[str] = ("energy",),
+        system_changes: Iterable[str] = all_changes,
+    ) -> None:
+        """Misbehave, then set the results of the reference."""
+        request = "" if atoms is None else str(atoms.info.get("do", ""))
+        misbehave(request)
         super().calculate(atoms, properties, system_changes)
         if request == "nan":
-            self.results["forces"] = np.full((len(atoms), 3), np.nan)
+            self.results["forces"] = np.full_like(self.results["forces"], np.nan)
 
 
-class Null(Calculator):
+class Null(Calculator):  # type: ignore[misc]  # ASE has no types
     """Returns zeros."""
 
-    implemented_properties = ["energy", "forces", "stress"]
+    implemented_properties = ("energy", "forces", "stress")
 
-    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
-        self.results = {
-            "energy": 0.0,
-            "forces": np.zeros((len(atoms), 3)),
-            "stress": np.zeros(6),
-        }
+    def calculate(
+        self,
+        atoms: Optional[Atoms] = None,
+        properties: Iterable[str] = ("energy",),
+        system_changes: Iterable[str] = all_changes,
+    ) -> None:
+        """Set the results."""
+        super().calculate(atoms, properties, system_changes)
+        forces = np.zeros((len(self.atoms), 3))
+        self.results = {"energy": 0.0, "forces": forces, "stress": np.zeros(6)}
 
 
-def fail(request):
-    """Raise, die, hang or print, as requested; see the module's docstring."""
+def setup(model: str = "", device: str = "cpu", misbehaviour: str = "") -> Calculator:
+    """Return a model of ``MODELS``, the reference by default; `misbehaviour` is done first."""
+    del device
+    misbehave(misbehaviour)
+    calculators = {"reference": Reference, "null": Null, "misbehaving": Misbehaving}
+    if (model or "reference") not in calculators:
+        msg = f"no model {model!r}: there are {', '.join(calculators)}"
+        raise ValueError(msg)
+    return calculators[model or "reference"]()
+
+
+def misbehave(request: str) -> None:
+    """Raise, die, sleep or print as `request` says; see the docstring of this file."""
     if request == "raise":
-        raise RuntimeError("the fake model raised on request")
+        msg = "the fake model raised on request"
+        raise RuntimeError(msg)
     if request.startswith("exit-"):
-        sys.stdout.flush()
-        os._exit(int(request[5:]))
+        os._exit(int(request.partition("-")[2]))
     if request.startswith("SIG"):
         os.kill(os.getpid(), getattr(signal, request))
-        time.sleep(60)
+        time.sleep(60)  # a blocked signal must not lead to results
     if request.startswith("sleep-"):
-        time.sleep(float(request[6:]))
+        time.sleep(float(request.partition("-")[2]))
     if request == "noise":
         for _ in range(2000):
-            print("x" * 10_000)
+            sys.stdout.write("x" * 10_000 + "\n")
 
 
-def setup(model="reference", device="cpu", misbehaviour=""):
-    fail(misbehaviour)
-    models = {"": Reference, "reference": Reference, "null": Null, "misbehaving": Misbehaving}
-    return models[model]()
+def _springs(atoms: Atoms) -> np.ndarray:
+    """Return a spring constant for each atom, shape (n,), in eV/Å²."""
+    info = {key: value for key, value in atoms.info.items() if key != "do"}
+    springs: np.ndarray = 0.01 * atoms.numbers + float(atoms.pbc @ [1, 2, 4])
+    springs += zlib.crc32(_text(info).encode()) % 1000 / 1000
+    springs += 0.5 * atoms.get_initial_charges() + 0.125 * atoms.get_tags()
+    springs += 0.25 * atoms.get_initial_magnetic_moments().reshape(len(atoms), -1).sum(axis=1)
+    for name in sorted(set(atoms.arrays) - _KNOWN_ARRAYS):
+        array = atoms.arrays[name]
+        if array.dtype.kind in "biuf":
+            springs += 0.0625 * array.reshape(len(atoms), -1).sum(axis=1)
+    return springs
+
+
+def _sum(array: np.ndarray) -> float:
+    """Return the correctly rounded sum, so that results are the same in every version of NumPy."""
+    return math.fsum(array.ravel().tolist())
+
+
+def _text(value: Any) -> str:
+    """Return a text that shows every number of a nested value, in an order of its own."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(sorted(f'{_text(k)}: {_text(v)}' for k, v in value.items()))}}}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_text, value))}]"
+    return repr(value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value)

@@ -1,8 +1,8 @@
 """Entry point: ``python -I .../worker/__main__.py SOCKET_FD PARENT_DEATH_FD``, by path.
 
-The rest of Rootstock is found through a stub package of a private name, which has nothing but a
-``__path__``: neither the client's ``rootstock/__init__.py`` nor its site-packages are ever run or
-searched, and a package called ``rootstock`` inside the environment is not touched.
+The rest of Rootstock is imported through a stub package of a private name, which has only a
+``__path__``: neither ``rootstock/__init__.py`` nor the main process's site-packages are run or
+searched, and a package called ``rootstock`` in the environment is not touched.
 """
 
 import os
@@ -14,8 +14,8 @@ import types
 def main() -> int:
     """Connect the parts and serve until the main process goes away."""
     socket_fd, parent_death_fd = int(sys.argv[1]), int(sys.argv[2])
-    # What the caller ignores or blocks is inherited: without SIGCHLD a model's own helper
-    # processes would all seem to end well.
+    # Ignored and blocked signals are inherited: without SIGCHLD all helper processes of a model
+    # would seem to end without an error.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     stub = types.ModuleType("_rootstock")

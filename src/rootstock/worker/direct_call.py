@@ -1,21 +1,29 @@
 """A model by itself, inside its environment and without a worker's loop.
 
 ``python -I direct_call.py DESCRIPTOR`` reads a request from stdin and writes the answer to the file
-descriptor; both are JSON in the encoding of ``protocol/values.py``, which this script loads by its
-path, as the worker does. Standard library, NumPy and ASE.
+descriptor. Both are JSON in the encoding of ``protocol/values.py``, which keeps dtypes, shapes and
+every bit; this script loads that module by its path, as the worker does. Nothing else of Rootstock
+takes part: the file's ``setup()`` is run by :mod:`runpy`, and ASE's ``get_property()`` is called.
+Python 3.9, standard library, NumPy and ASE.
 """
+
+from __future__ import annotations
 
 import json
 import os
 import runpy
 import sys
 import types
+from typing import TYPE_CHECKING, Any
 
 from ase import Atoms
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 def main() -> None:
-    """Evaluate each structure with ASE's own getters; errors are answers, too."""
+    """Evaluate each structure; an error of the model is an answer, too."""
     stub = types.ModuleType("_rootstock")
     stub.__path__ = [os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
     sys.modules[stub.__name__] = stub
@@ -27,14 +35,15 @@ def main() -> None:
     if request["threads"] is not None and "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(request["threads"])
     answers = [
-        _evaluate(calculator, structure, request["properties"], encode)
+        _evaluate(calculator, _atoms(structure), request["properties"], encode)
         for structure in request["structures"]
     ]
     with os.fdopen(int(sys.argv[1]), "w") as stream:
         json.dump(answers, stream)
 
 
-def _evaluate(calculator, structure, properties, encode):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _atoms(structure: dict[str, Any]) -> Atoms:
+    """Return Atoms with every per-atom array and ``info``."""
     arrays = dict(structure["arrays"])
     atoms = Atoms(
         numbers=arrays.pop("numbers"),
@@ -45,21 +54,47 @@ def _evaluate(calculator, structure, properties, encode):  # type: ignore[no-unt
     )
     for name, array in arrays.items():
         atoms.set_array(name, array)
+    return atoms
+
+
+def _evaluate(
+    calculator: Any, atoms: Atoms, properties: list[str], encode: Callable[[Any], Any]
+) -> dict[str, Any]:
+    """Return all results, encoded, or the model's error."""
+    _empty_cache(calculator)
     atoms.calc = calculator
+    results: dict[str, Any] = {}
     try:
         for name in properties:
-            calculator.get_property(name, atoms)
-    except Exception as error:  # noqa: BLE001  every exception of a model is an answer
+            value = calculator.get_property(name, atoms)
+            # encoded at once: some calculators overwrite the arrays of earlier results
+            results.update(_encoded(getattr(calculator, "results", {}), encode))
+            results.update(_encoded({name: value}, encode))
+    except Exception as error:  # noqa: BLE001  whatever the model raises
         return {"error": f"{type(error).__name__}: {error}"}
-    results = {}
-    for name, value in dict(calculator.results).items():
-        if hasattr(value, "detach"):  # a tensor, which the wire sends as an array
-            value = value.detach().cpu().numpy()
-        try:
-            results[str(name)] = encode(value)
-        except TypeError:
-            continue
     return {"results": results}
+
+
+def _empty_cache(calculator: Any) -> None:
+    """Make the calculator evaluate: ASE's caches ignore ``info``, tags and arrays of other names."""
+    for part in (calculator, *getattr(getattr(calculator, "mixer", None), "calcs", ())):
+        if hasattr(part, "reset"):
+            part.reset()
+        else:
+            part.atoms, part.results = None, {}
+
+
+def _encoded(values: dict[str, Any], encode: Callable[[Any], Any]) -> dict[str, Any]:
+    """Return the values that can be encoded, as JSON data."""
+    encoded = {}
+    for name, value in values.items():
+        # a tensor is compared as the array that the worker sends
+        plain = value.detach().cpu().numpy() if hasattr(value, "detach") else value
+        try:
+            encoded[str(name)] = encode(plain)
+        except TypeError:  # of a class that JSON can't carry: no number
+            continue
+    return encoded
 
 
 if __name__ == "__main__":

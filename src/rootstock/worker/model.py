@@ -9,6 +9,7 @@ import inspect
 import os
 import platform
 import sys
+import warnings
 from typing import TYPE_CHECKING, Any, Optional
 
 from ase import Atoms
@@ -17,14 +18,14 @@ from ase.calculators.calculator import Calculator, all_changes, compare_atoms
 from ..protocol.values import UntransferableError, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import ModuleType
 
     import numpy as np
 
 __all__ = ["EnvironmentModel"]
 
-#: The environment file is imported under this name, so that one called ``mace.py`` shadows nothing.
+#: The environment file is imported under this name, so that ``mace.py`` does not shadow a package.
 _MODULE = "_rootstock_environment"
 
 
@@ -45,12 +46,18 @@ class EnvironmentModel:
         ----------
         config : mapping
             ``file``, ``argument``, ``device``, ``options``, ``threads`` (or None), ``packages``
-            (names whose versions are reported) and ``record_opened_files``.
+            (names whose versions are reported) and ``record_opened_files`` (or absent).
 
         Returns
         -------
         dict
             The fields of :class:`rootstock.protocol.data.WorkerReport`.
+
+        Raises
+        ------
+        TypeError
+            The file has no ``setup()``, or ``setup()`` returned no ASE calculator. Its own
+            exceptions pass through.
         """
         record = config.get("record_opened_files")
         opened = _record_opened_files() if record else set()
@@ -97,7 +104,14 @@ class EnvironmentModel:
     ) -> Mapping[str, Any]:
         """Evaluate the model as ``Atoms.get_...()`` would after a change of the structure.
 
-        `positions` becomes the Atoms' own array: the next step arrives in it.
+        Parameters
+        ----------
+        positions : ndarray of float64, shape (n, 3)
+            In Å. It becomes the Atoms' own array: the next step arrives in it.
+        cell : ndarray of float64, shape (3, 3)
+            Rows, in Å.
+        properties : list of str
+            The properties that are asked for; the results may hold more.
         """
         atoms, calculator = self._atoms, self._calculator
         if atoms is None or calculator is None:
@@ -109,13 +123,13 @@ class EnvironmentModel:
         if unsure or (atoms.cell.array != cell).any():
             atoms.cell[:] = cell
             changes = self._compare(atoms)
-        self._previous = None  # a calculator that raises leaves nothing behind to rely on
+        self._previous = None  # unknown if the calculator raises
         results = self._calculate(atoms, properties, changes)
         self._previous = atoms
         return results
 
     def _compare(self, atoms: Atoms) -> list[str]:
-        """Return what changed, in ASE's words and order; a step always counts as moved."""
+        """Return the changes in ASE's words and order; positions always count as changed."""
         if self._previous is None or atoms is self._previous:
             changed = set(all_changes if self._previous is None else ("positions", "cell"))
         else:
@@ -227,11 +241,15 @@ def _settings(setup: Any, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _gpu_name(device: str) -> str:
-    """Return the name of the GPU in use; empty on other devices."""
-    torch = sys.modules.get("torch")
-    if not device.startswith("cuda") or torch is None or not torch.cuda.is_available():
+    """Return PyTorch's or JAX's name of the GPU; empty on other devices."""
+    torch, jax = sys.modules.get("torch"), sys.modules.get("jax")
+    if not device.startswith("cuda"):
         return ""
-    return str(torch.cuda.get_device_name())
+    if torch is not None and torch.cuda.is_available():
+        return str(torch.cuda.get_device_name(device))
+    if jax is not None and jax.default_backend() == "gpu":
+        return str(jax.devices()[0].device_kind)
+    return ""
 
 
 def _precision() -> dict[str, str]:
@@ -239,16 +257,20 @@ def _precision() -> dict[str, str]:
     torch = sys.modules.get("torch")
     if torch is None:
         return {}
-    settings = {
-        "default_dtype": str(torch.get_default_dtype()).rpartition(".")[2],
-        "float32_matmul_precision": str(torch.get_float32_matmul_precision()),
+    readers: dict[str, Callable[[], object]] = {
+        "default_dtype": lambda: str(torch.get_default_dtype()).rpartition(".")[2],
+        "float32_matmul_precision": torch.get_float32_matmul_precision,
+        "cuda.matmul.allow_tf32": lambda: torch.backends.cuda.matmul.allow_tf32,
+        "cuda.matmul.fp32_precision": lambda: torch.backends.cuda.matmul.fp32_precision,
+        "cudnn.allow_tf32": lambda: torch.backends.cudnn.allow_tf32,
     }
-    for name in ("cuda.matmul", "cudnn"):
-        backend: Any = torch.backends
-        for part in name.split("."):
-            backend = getattr(backend, part)
-        with contextlib.suppress(RuntimeError):  # set through PyTorch's newer interface
-            settings[f"{name}.allow_tf32"] = str(backend.allow_tf32)
+    settings = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # newer versions call these settings deprecated
+        for name, read in readers.items():
+            # absent before PyTorch 2.9; unreadable if the model has used the newer interface
+            with contextlib.suppress(AttributeError, RuntimeError):
+                settings[name] = str(read())
     return settings
 
 

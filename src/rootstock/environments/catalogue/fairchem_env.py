@@ -12,6 +12,10 @@ The weights are gated: accept their licence on Hugging Face and log in with its 
 be told its task: setup_kwargs={"task_name": "omat"} (materials; omol, oc20, odac, omc, ... others).
 With omol it reads atoms.info["charge"] and atoms.info["spin"] (multiplicity).
 
+float32 without TF32: setup_kwargs={"inference_settings": "high-precision"} is the default here.
+The package's own default "nitro" and "multigpu" (once "turbo") are faster on CUDA with products in
+TF32; "batch" keeps full precision and neither merges experts nor compiles, for mixed compositions.
+
 Paper: arXiv:2506.23971.
 Licence: FAIR Chemistry License (gated on Hugging Face; varies by model). Weights: cache/fairchem.
 """
@@ -27,7 +31,13 @@ MODELS = {
 }
 
 
-def setup(model: str, device: str = "cpu", task_name=None, **options):
+def setup(
+    model: str,
+    device: str = "cpu",
+    task_name=None,
+    inference_settings="high-precision",
+    **options,
+):
     """Return FAIRChem's own calculator for a name or a checkpoint file."""
     from fairchem.core import FAIRChemCalculator
 
@@ -37,5 +47,9 @@ def setup(model: str, device: str = "cpu", task_name=None, **options):
         )
     kind = device.partition(":")[0]
     return FAIRChemCalculator.from_model_checkpoint(
-        model, task_name=task_name, device=kind, **options
+        model,
+        task_name=task_name,
+        inference_settings=inference_settings,
+        device=kind,
+        **options,
     )

@@ -1,0 +1,172 @@
+"""The repeat noise is measured, and the direct call is compared within it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rootstock.conformance.repeat_checks import check_against_direct_call
+from rootstock.errors import ModelError, StartupError, WorkerDiedError
+from rootstock.structures import from_atoms
+from tests.support.structures import copper
+
+STRUCTURES = [from_atoms(copper(1)), from_atoms(copper(2))]
+
+
+class FakeEvaluator:
+    """Returns what a function of (structure, number of the call, previous structure) returns."""
+
+    provenance = None
+
+    def __init__(self, results):
+        self.results, self.count, self.previous, self.closed = results, 0, None, False
+
+    def evaluate(self, structures, properties):
+        for structure in structures:
+            outcome = self.results(structure, self.count, self.previous)
+            self.count, self.previous = self.count + 1, structure
+            yield outcome
+
+    def close(self):
+        self.closed = True
+
+
+def exact(structure, count, previous):
+    return {"energy": 1.0, "forces": structure.positions * -1.0}
+
+
+def shifted(by):
+    """Return results whose energy is off by `by` eV for four atoms and 8."""
+
+    def results(structure, count, previous):
+        return {**exact(structure, count, previous), "energy": 1.0 + by}
+
+    return results
+
+
+def noisy(structure, count, previous):
+    return {**exact(structure, count, previous), "energy": 1.0 + 1e-6 * (count % 2)}
+
+
+def remembering(structure, count, previous):
+    """Return an energy that depends on the structure before, as of a stale neighbour list."""
+    off = 1e-6 if previous is not None and len(previous.positions) == 8 else 0.0
+    return {**exact(structure, count, previous), "energy": 1.0 + off}
+
+
+def check(worker, direct=exact, structures=STRUCTURES):
+    evaluators = FakeEvaluator(worker), FakeEvaluator(direct)
+    checks, noise = check_against_direct_call(
+        lambda: evaluators[0], lambda: evaluators[1], structures, ["energy", "forces"]
+    )
+    assert evaluators[0].closed
+    repeats, equals = checks
+    assert repeats.name == "repeats itself"
+    assert equals.name == "equals the direct call in the environment"
+    return repeats, equals, noise
+
+
+@pytest.mark.parametrize("structures", [STRUCTURES, STRUCTURES[:1]])
+def test_a_model_that_repeats_itself_is_equal_bit_for_bit(structures):
+    repeats, equals, noise = check(exact, structures=structures)
+    assert noise == {"energy": 0.0, "forces": 0.0}
+    assert repeats.passed and repeats.detail == "bit for bit"
+    assert equals.passed and equals.detail == "bit for bit"
+
+
+def test_without_noise_the_smallest_difference_fails():
+    repeats, equals, noise = check(exact, shifted(np.spacing(1.0)))
+    assert repeats.passed and not any(noise.values())
+    assert equals.failed
+    assert "energy to 5.6e-17 eV/atom" in equals.detail and "repeat noise: none" in equals.detail
+    assert "forces" not in equals.detail
+
+
+def test_within_the_noise_both_numbers_are_printed():
+    repeats, equals, noise = check(noisy, shifted(1e-6))
+    assert noise["energy"] == pytest.approx(1e-6 / 4) and noise["forces"] == 0
+    assert repeats.passed and "in a row: energy to 2.5e-07 eV/atom" in repeats.detail
+    assert equals.passed, equals
+    assert equals.detail.count("e-07 eV/atom") == 2 and "repeat noise: energy" in equals.detail
+
+
+def test_beyond_the_noise_it_fails():
+    _, equals, _ = check(noisy, shifted(1e-4))
+    assert equals.failed and "eV/atom (repeat noise: energy to 2.5e-07 eV/atom)" in equals.detail
+
+
+def test_noise_of_one_property_excuses_no_other():
+    def wrong_forces(structure, count, previous):
+        return {"energy": 1.0, "forces": structure.positions * -1.0 + 1e-12}
+
+    _, equals, _ = check(noisy, wrong_forces)
+    assert equals.failed and "forces to 1.0e-12 eV/Å" in equals.detail
+
+
+@pytest.mark.parametrize("structures", [STRUCTURES, [STRUCTURES[1]]])
+def test_what_a_model_remembers_of_other_structures_is_measured(structures):
+    repeats, _, noise = check(remembering, remembering, structures)
+    assert noise["energy"] > 0
+    assert "after other structures: energy to" in repeats.detail
+
+
+def test_a_model_that_remembers_is_compared_in_the_same_state():
+    _, equals, _ = check(remembering, remembering)
+    assert equals.detail.startswith("bit for bit (repeat noise: energy")
+
+
+@pytest.mark.parametrize("name", ["energy", "forces"])
+def test_a_property_that_one_side_lacks_fails(name):
+    def without(structure, count, previous):
+        results = exact(structure, count, previous)
+        del results[name]
+        return results
+
+    _, equals, _ = check(exact, without)
+    assert equals.failed and f"{name} is missing in the direct call" in equals.detail
+    _, equals, _ = check(without, exact)
+    assert equals.failed and f"{name} is missing in the worker" in equals.detail
+
+
+def test_nan_is_no_equality():
+    def not_a_number(structure, count, previous):
+        return {**exact(structure, count, previous), "charges": np.full(4, np.nan)}
+
+    repeats, equals, _ = check(not_a_number, not_a_number)
+    assert repeats.failed and "charges is NaN" in repeats.detail
+    assert equals.failed and "charges is NaN" in equals.detail
+
+
+def test_nothing_compared_is_a_failure():
+    _, equals, _ = check(lambda *_: {"note": "text"}, lambda *_: {"note": "text"})
+    assert equals.failed and "no property was compared" in equals.detail
+
+
+def test_fewer_results_are_a_failure():
+    class Short(FakeEvaluator):
+        def evaluate(self, structures, properties):
+            yield from list(super().evaluate(structures, properties))[:-1]
+
+    (_, equals), _ = check_against_direct_call(
+        lambda: FakeEvaluator(exact), lambda: Short(exact), STRUCTURES, ["energy"]
+    )
+    assert equals.failed and "1 of the direct call" in equals.detail
+
+
+def test_errors_of_either_side_are_failures():
+    repeats, equals, _ = check(lambda *_: WorkerDiedError("it died"))
+    assert repeats.failed and repeats.detail == "it died"
+    assert equals.failed
+    repeats, equals, _ = check(exact, lambda *_: ModelError("no such element"))
+    assert repeats.passed
+    assert equals.failed and "no such element" in equals.detail
+
+
+def test_an_evaluator_that_does_not_start_is_a_failure():
+    def fail():
+        raise StartupError("no interpreter")
+
+    for starts in ((fail, lambda: FakeEvaluator(exact)), (lambda: FakeEvaluator(exact), fail)):
+        checks, _ = check_against_direct_call(*starts, STRUCTURES, ["energy"])
+        assert checks[1].failed
+        assert any("no interpreter" in c.detail for c in checks)
