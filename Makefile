@@ -1,4 +1,4 @@
-# The README's two commands, and what CI runs besides.
+# The README's two commands, and the other commands of CI.
 .PHONY: demo test fast lint benchmark
 
 .venv/bin/python:

@@ -41,7 +41,9 @@ def test_a_catalogue_file_is_copied_into_the_root_once_it_is_built(root, monkeyp
     monkeypatch.undo()
     built = prepare_environment(environment, Progress())
     assert built.environment.file.path == (root.writable.environments / "emt_env.py")
-    assert (root.writable.environments / "emt_env.py").read_bytes() == environment.file.path.read_bytes()
+    assert (
+        root.writable.environments / "emt_env.py"
+    ).read_bytes() == environment.file.path.read_bytes()
     assert resolve("emt", root)[0] == built.environment
 
 

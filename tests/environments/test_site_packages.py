@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 from ase.build import bulk
-from rootstock.maintenance.history import history
-from rootstock.maintenance.initialise import initialise_root
 
 from rootstock import BuildError, RootstockCalculator, find_root
 from rootstock.environments.build import install, prepare_environment
 from rootstock.environments.discovery import find_environment
 from rootstock.environments.lockfile import read_lock
 from rootstock.environments.options import BuildOptions
+from rootstock.maintenance.history import history
+from rootstock.maintenance.initialise import initialise_root
 from tests.support.builds import QUIET
 from tests.support.command_line import as_json
 from tests.support.environment_files import add_to_root
@@ -60,7 +60,10 @@ def test_an_environment_over_a_site(root, site):
     code = "import torch, six, packaging; print(torch.__version__, six.__version__)"
     done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "2.13.0+site 1.11.0\n"
-    assert prepare_environment(find_environment("my", root), QUIET).build.id == found["environments"]["my"]
+    assert (
+        prepare_environment(find_environment("my", root), QUIET).build.id
+        == found["environments"]["my"]
+    )
 
 
 def test_the_file_can_say_so(root, site):

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import pytest
-from rootstock.maintenance.initialise import initialise_root
 
 from rootstock import find_root
+from rootstock.maintenance.initialise import initialise_root
 
 
 @pytest.fixture

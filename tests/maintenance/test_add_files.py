@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from rootstock.maintenance.add_files import add_files
 
 from rootstock import ConfigurationError
 from rootstock.errors import EnvironmentFileError
+from rootstock.maintenance.add_files import add_files
 from tests.support.command_line import as_json, run
 from tests.support.environment_files import write_environment_file
 from tests.support.paths import PROBE

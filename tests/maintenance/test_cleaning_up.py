@@ -7,10 +7,10 @@ import subprocess
 import time
 
 import pytest
-from rootstock.maintenance.gc import collect, plan_collection
 
 from rootstock.environments.build import prepare_environment
 from rootstock.environments.build_lock import build_lock
+from rootstock.maintenance.gc import collect, plan_collection
 from tests.support.builds import QUIET
 from tests.support.command_line import as_json, run
 from tests.support.environment_files import add_to_root

@@ -7,6 +7,7 @@ import socketserver
 import threading
 
 import pytest
+
 from rootstock.maintenance.doctor import doctor
 
 pytestmark = pytest.mark.model

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from rootstock.maintenance.initialise import initialise_root
-from rootstock.maintenance.rollback import rollback
 
 from rootstock import find_root
 from rootstock.environments.build import prepare_environment
 from rootstock.environments.discovery import find_environment
 from rootstock.errors import RootError, UnknownNameError
 from rootstock.maintenance.fetch import fetch
+from rootstock.maintenance.initialise import initialise_root
+from rootstock.maintenance.rollback import rollback
 from rootstock.maintenance.status import status
 from tests.support.builds import QUIET
 from tests.support.command_line import as_json, run
@@ -21,14 +21,20 @@ pytestmark = pytest.mark.model
 
 def test_history_and_rollback(root, monkeypatch):
     old = prepare_environment(add_to_root(root, dependencies='"six==1.16.0"'), QUIET)
-    text, lock = (root.writable.environments / "my_env.py").read_text(), old.environment.writable.lock.read_text()
+    text, lock = (
+        (root.writable.environments / "my_env.py").read_text(),
+        old.environment.writable.lock.read_text(),
+    )
     assert [h.state for h in status(root) if h.name == "my"] == ["ready"]
     file = add_to_root(root, dependencies='"six==1.17.0"')
     (health,) = [h for h in status(root) if h.name == "my"]
     assert (health.state, health.command) == ("stale", "rootstock install my")
     new = prepare_environment(file, QUIET)
     found = as_json("history", "my", "--root", root.path)["generations"]
-    assert [(one["key"], one["current"]) for one in found] == [(new.build.id, True), (old.build.id, False)]
+    assert [(one["key"], one["current"]) for one in found] == [
+        (new.build.id, True),
+        (old.build.id, False),
+    ]
     monkeypatch.setattr("rootstock.environments.build.Uv", None)  # any use would raise
     assert as_json("rollback", "my", "--root", root.path) == {"name": "my", "key": old.build.id}
     assert (root.writable.environments / "my_env.py").read_text() == text

@@ -6,11 +6,11 @@ import os
 import stat
 
 import pytest
-from rootstock.maintenance.doctor import doctor
-from rootstock.maintenance.initialise import initialise_root
 
 from rootstock import find_root
 from rootstock.environments.build import prepare_environment
+from rootstock.maintenance.doctor import doctor
+from rootstock.maintenance.initialise import initialise_root
 from tests.support.builds import QUIET
 from tests.support.command_line import as_json, run
 from tests.support.environment_files import add_to_root

@@ -9,12 +9,12 @@ import sys
 import time
 
 import pytest
-from rootstock.maintenance.history import history
 
 from rootstock.environments.build import install, prepare_environment, relock
 from rootstock.environments.discovery import find_environment
 from rootstock.environments.lockfile import changes, read_lock
 from rootstock.environments.options import BuildOptions
+from rootstock.maintenance.history import history
 from rootstock.maintenance.status import status
 from tests.support.builds import QUIET
 from tests.support.command_line import as_json, run

@@ -11,9 +11,9 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from rootstock.maintenance.initialise import initialise_root
 
 from rootstock import find_root
+from rootstock.maintenance.initialise import initialise_root
 from tests.support.command_line import as_json
 from tests.support.paths import PROBE, REPO
 from tests.support.users import needs_root

@@ -29,7 +29,12 @@ def test_tokens_stay_where_they_are(make, monkeypatch):
     atoms.info["do"] = "exit-3"
     with pytest.raises(WorkerDiedError) as error:
         calc.get_potential_energy(atoms)
-    shown = [str(error.value), repr(calc), json.dumps(calc.provenance.as_dict()), json.dumps(calc.todict())]
+    shown = [
+        str(error.value),
+        repr(calc),
+        json.dumps(calc.provenance.as_dict()),
+        json.dumps(calc.todict()),
+    ]
     assert not any("secret" in text for text in [*shown, calc.log, repr(calc.report)])
 
 

@@ -139,7 +139,7 @@ def _entry(available: AvailableEnvironment) -> Entry:
     environment = available.environment
     if environment is None:
         name, origin = available.name, available.origin
-        return Entry(name, origin, False, "", {}, {}, available.problem)  # noqa: FBT003
+        return Entry(name, origin, False, "", {}, {}, available.problem)
     file = environment.file
     strings = {model: model_string(file.name, model) for model in file.models}
     return Entry(

@@ -55,7 +55,7 @@ EnvironmentOption = typer.Option(
 )
 
 
-def model_arguments(  # noqa: PLR0913, PLR0917  one for each option of the group
+def model_arguments(
     root: Optional[Path],
     cluster: Optional[str],
     environment: Optional[Path],

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Config",
-    "default_user_layer",
     "default_root",
+    "default_user_layer",
     "private_cache",
     "read_config",
     "user_path",

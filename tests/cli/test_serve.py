@@ -1,0 +1,82 @@
+"""rootstock serve."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from rootstock.protocol import messages as m
+from tests.support.ipi_server import ManualServer, answer, hung_up, step
+from tests.support.structures import copper
+
+
+def start_command(root, structure, *options):
+    words = [sys.executable, "-m", "rootstock", "serve", "probe-null", "--root", root]
+    words += ["--structure", structure, "--device", "cpu", *options]
+    return subprocess.Popen(
+        [str(word) for word in words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # background jobs of a shell ignore SIGINT, and this test suite may be one
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_the_command_and_its_end(probe_root, tmp_path, name):
+    path, structure = tmp_path / "socket", tmp_path / "cu.xyz"
+    atoms = copper(1)
+    atoms.write(structure)
+    with ManualServer(path) as server:
+        process = start_command(probe_root, structure, "--socket", path, "--json", "--count", "2")
+        wires = [server.accept() for _ in range(2)]
+        for wire in wires:
+            wire.sendall(step(atoms.positions))
+            answer(wire, 4)
+        lines = []
+        while not lines or [c["state"] for c in lines[-1]["clients"]] != ["connected"] * 2:
+            lines.append(json.loads(process.stdout.readline()))
+        process.send_signal(getattr(signal, name))
+        _, errors = process.communicate(timeout=20)
+        for wire in wires:
+            assert hung_up(wire)
+            wire.close()
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+
+
+def test_the_command_ends_with_the_server(probe_root, tmp_path):
+    path, structure = tmp_path / "socket", tmp_path / "cu.xyz"
+    atoms = copper(1)
+    atoms.write(structure)
+    with ManualServer(path) as server:
+        process = start_command(probe_root, structure, "--socket", path)
+        with server.accept() as wire:
+            wire.sendall(step(atoms.positions))
+            answer(wire, 4)
+            wire.sendall(m.EXIT)
+            out, errors = process.communicate(timeout=20)
+    assert process.returncode == 0, errors
+    assert out.splitlines()[-1] == "worker 1: ended, 1 steps"
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        ([], 2, "give one of socket"),
+        (["--unix", "a", "--port", "1"], 2, "give one of socket"),
+        (["--unix", "rootstock-none", "--wait", "0.2"], 7, "no server came up"),
+    ],
+)
+def test_the_command_refuses(probe_root, tmp_path, options, code, words):
+    structure = tmp_path / "cu.xyz"
+    copper(1).write(structure)
+    process = start_command(probe_root, structure, *options)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == code, errors
+    assert words in errors and "Traceback" not in errors
