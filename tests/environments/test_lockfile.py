@@ -13,9 +13,8 @@ from tests.support.environment_files import write_environment_file
 
 def test_metadata_decides_the_digest_and_setup_does_not(tmp_path):
     def digest(**parts) -> str:
-        return metadata_digest(
-            read_environment_file(write_environment_file(tmp_path, **parts), "my", "file")
-        )
+        path = write_environment_file(tmp_path, **parts)
+        return read_environment_file(path, "my", "file").requirements_digest
 
     same = digest(dependencies='"six"')
     assert digest(dependencies='"six"', body="X = 1") == same

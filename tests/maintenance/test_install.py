@@ -11,6 +11,7 @@ import time
 import pytest
 
 from rootstock.environments.build import install, prepare_environment, relock
+from rootstock.environments.builds import current_build
 from rootstock.environments.discovery import find_environment
 from rootstock.environments.lockfile import changes, read_lock
 from rootstock.environments.options import BuildOptions

@@ -1,4 +1,4 @@
-"""The command line: one file per command; commands return frozen results, only ``output`` prints."""
+"""The command line: one file per command. Only ``output`` prints."""
 
 from .app import app, main
 

@@ -13,6 +13,7 @@ from .output import reporting_errors, show
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.table import Table
 
     from ..environments.discovery import AvailableEnvironment
 
@@ -116,7 +117,7 @@ class ModelListing:
         return table
 
 
-def _plain_table(*columns: str):  # type: ignore[no-untyped-def]  # noqa: ANN202  Rich is loaded here
+def _plain_table(*columns: str) -> Table:
     from rich.table import Table
 
     table = Table(

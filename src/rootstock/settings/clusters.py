@@ -41,7 +41,7 @@ def cluster_root(name: str, config: Config) -> Path:
     except (KeyError, TypeError):
         similar = similar_names(str(name), known)
         msg = (
-            f"unknown cluster {name!r}{did_you_mean(similar)} Known: {', '.join(sorted(known))}. Add "
-            "your own under [clusters] in ~/.config/rootstock/config.toml, or give root=..."
+            f"unknown cluster {name!r}{did_you_mean(similar)} Known: {', '.join(sorted(known))}. "
+            "Add your own under [clusters] in ~/.config/rootstock/config.toml, or give root=..."
         )
         raise UnknownNameError(msg, str(name), similar) from None

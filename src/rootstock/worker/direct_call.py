@@ -76,7 +76,7 @@ def _evaluate(
 
 
 def _empty_cache(calculator: Any) -> None:
-    """Make the calculator evaluate: ASE's caches ignore ``info``, tags and arrays of other names."""
+    """Make the calculator evaluate: ASE's caches ignore ``info``, tags and other arrays."""
     for part in (calculator, *getattr(getattr(calculator, "mixer", None), "calcs", ())):
         if hasattr(part, "reset"):
             part.reset()
