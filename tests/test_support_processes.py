@@ -68,7 +68,7 @@ def test_one_that_is_dropped_ends():
 def test_one_that_even_the_kernel_can_not_end_is_left_alone_with_a_warning(monkeypatch):
     with ChildProcess(["sleep", "600"]) as child:
         with monkeypatch.context() as patch:
-            patch.setattr("rootstock.children._KILL_WAIT", 0.05)
+            patch.setattr("rootstock.support.processes._KILL_WAIT", 0.05)
             patch.setattr(child, "_signal", lambda _: None)  # as in an uninterruptible read
             with pytest.warns(RuntimeWarning, match="left alone"):
                 assert child.end() is None
@@ -87,9 +87,9 @@ def test_a_program_that_is_not_there_leaves_nothing():
 def test_it_ends_with_us(end):
     """Nothing in the program has to run for that: this one is stopped at once."""
     code = (
-        "import signal, time\nfrom rootstock.children import Child\n"
+        "import signal, time\nfrom rootstock.support.processes import ChildProcess\n"
         "stopped = 'sleep 600 & echo $$ $!; kill -STOP $$'\n"
-        "child = Child(['sh', '-c', stopped], stdout=-1)\n"
+        "child = ChildProcess(['sh', '-c', stopped], stdout=-1)\n"
         "print(child.popen.stdout.readline().decode(), end='', flush=True)\ntime.sleep(600)\n"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
@@ -113,8 +113,8 @@ def test_a_forked_process_leaves_it_alone():
 
 def test_it_ends_with_us_even_if_a_forked_process_lives_on():
     code = (
-        "import os, signal, time\nfrom rootstock.children import Child\n"
-        "child = Child(['sleep', '600'])\n"
+        "import os, signal, time\nfrom rootstock.support.processes import ChildProcess\n"
+        "child = ChildProcess(['sleep', '600'])\n"
         "if os.fork() == 0:\n    time.sleep(3)\n    os._exit(0)\n"
         "print(child.popen.pid, flush=True)\nos.kill(os.getpid(), signal.SIGKILL)\n"
     )

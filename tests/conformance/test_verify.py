@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from ase.build import molecule
 
 import rootstock
 from rootstock import RootstockCalculator
@@ -140,6 +141,17 @@ def test_a_model_string_is_enough(probe_root, tmp_path):
     verification = rootstock.verify("probe-emt", [copper(1)], root=root, device="cpu", threads=1)
     assert verification.passed and verification.model == "probe-emt"
     assert latest(root, "probe", "emt") == [verification]
+
+
+def test_structures_with_other_properties_are_checked_apart(probe_root):
+    """A molecule without a cell has no stress."""
+    water = molecule("H2O")
+    water.rattle(0.05, seed=1)
+    verification = verify("probe-emt", [copper(1), water], root=probe_root, device="cpu", threads=1)
+    assert verification.passed, verification
+    checks = by_name(verification)
+    assert checks[f"{DIRECT} (Cu4)"].passed and checks[f"{DIRECT} (H2O)"].passed
+    assert "stress" in verification.repeat_noise
 
 
 def test_arguments_belong_to_a_model_string(make):

@@ -6,8 +6,10 @@ import pytest
 
 from rootstock import BuildError
 from rootstock.environments import lockfile as lock_module
+from rootstock.environments.environment import Environment
 from rootstock.environments.environment_file import read_environment_file
 from rootstock.environments.lockfile import read_lock, write_project
+from rootstock.settings.root import Root
 from tests.support.environment_files import write_environment_file
 
 
@@ -69,8 +71,9 @@ def compiled(tmp_path, fail, monkeypatch, **parts):
     file = read_environment_file(write_environment_file(tmp_path / "e", **parts), "my", "file")
     (tmp_path / "work").mkdir()
     uv = FakeUv(fail)
-    lock = lock_module.make_lock(file, tmp_path / "pylock.my.toml", tmp_path / "work", uv)
-    assert lock == read_lock(tmp_path / "pylock.my.toml")
+    environment = Environment.of(file, Root(tmp_path / "root"))
+    lock = lock_module.make_lock(environment, tmp_path / "work", uv)
+    assert lock == read_lock(environment.writable.lock)
     return lock, uv.commands
 
 

@@ -15,7 +15,7 @@ def test_code_that_everybody_could_change_is_warned_of(built_probe_root, tmp_pat
     own = tmp_path / "own_env.py"
     shutil.copyfile(PROBE, own)
     own.chmod(0o666)
-    with pytest.warns(InsecureWarning, match=r"own_env\.py can be changed by everybody"):
+    with pytest.warns(InsecureWarning, match=r"own_env\.py is world-writable"):
         RootstockCalculator(environment=own, model="null", root=built_probe_root).close()
     own.chmod(0o664)
     # a group is trusted

@@ -75,7 +75,7 @@ def test_a_stale_socket_file_is_replaced_and_a_living_one_is_not(tmp_path):
 def test_a_file_in_the_way_is_left_alone(tmp_path):
     path = tmp_path / "socket"
     path.write_text("precious")
-    with pytest.raises(ConfigurationError, match="is no socket"), listen(UnixAddress(path)):
+    with pytest.raises(ConfigurationError, match="is not a socket"), listen(UnixAddress(path)):
         pass
     assert path.read_text() == "precious"
     nowhere = UnixAddress(tmp_path / "no" / "such" / "folder")

@@ -89,7 +89,7 @@ def test_extras_and_a_molecule(tmp_path):
     [
         ([], "closed the connection|connection broke"),
         ([b"HELLO".ljust(12)], "answered STATUS with"),
-        ([m.HAVEDATA], "nobody asked for"),
+        ([m.HAVEDATA], "not requested"),
         ([READY], "closed the connection|connection broke"),
         ([READY, REPLY[:50]], "closed the connection|connection broke"),
         ([READY, READY], "did not answer GETFORCE"),
@@ -112,7 +112,7 @@ def test_numbers_that_are_none(tmp_path):
     path, atoms = tmp_path / "socket", copper(1)
     spoiled = REPLY.replace(np.ones(12).tobytes(), np.full(12, np.nan).tobytes())
     with IPICalculator(socket=path) as calc, background(hand_client, path, READY, spoiled):
-        with pytest.raises(ModelError, match="not finite"):
+        with pytest.raises(ModelError, match="non-finite"):
             calc.get_potential_energy(atoms)
         assert not calc.results
 

@@ -211,7 +211,7 @@ def test_extras_are_what_else_is_finite():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b"NONSENSE    ", "no message"),
+        (b"NONSENSE    ", "not a message"),
         (m.GETFORCE, "before it sent positions"),
         (m.INIT + bytes(4) + m.INTEGER.pack(-3), "INIT of -3"),
         (m.INIT + bytes(4) + m.INTEGER.pack(2**31 - 1), "INIT of"),

@@ -115,7 +115,7 @@ def test_the_wrong_number_of_atoms(make, tmp_path):
 @pytest.mark.parametrize(
     ("do", "kind", "words"),
     [
-        ("nan", ModelError, "not finite"),
+        ("nan", ModelError, "non-finite"),
         ("raise", ModelError, "the model's own words"),
         ("SIGKILL", WorkerDiedError, "SIGKILL"),
         ("exit-3", WorkerDiedError, "exit code 3"),

@@ -143,7 +143,7 @@ def test_ipi_gets_the_same_energies_as_directly(tmp_path, user_variables, name, 
 
 
 def test_ipi_over_tcp_with_batches_and_a_thermostat(tmp_path, user_variables):
-    from test_serving import free_port
+    from tests.support.ports import free_port
 
     write(tmp_path / "init.xyz", copper(2, 2, 2, rattle=0.02), format="ipi")
     port = free_port()

@@ -30,13 +30,13 @@ def test_history_and_rollback(root, monkeypatch):
     (health,) = [h for h in status(root) if h.name == "my"]
     assert (health.state, health.command) == ("stale", "rootstock install my")
     new = prepare_environment(file, QUIET)
-    found = as_json("history", "my", "--root", root.path)["generations"]
-    assert [(one["key"], one["current"]) for one in found] == [
+    found = as_json("history", "my", "--root", root.path)["builds"]
+    assert [(entry["id"], entry["current"]) for entry in found] == [
         (new.build.id, True),
         (old.build.id, False),
     ]
     monkeypatch.setattr("rootstock.environments.build.Uv", None)  # any use would raise
-    assert as_json("rollback", "my", "--root", root.path) == {"name": "my", "key": old.build.id}
+    assert as_json("rollback", "my", "--root", root.path) == {"name": "my", "build": old.build.id}
     assert (root.writable.environments / "my_env.py").read_text() == text
     assert old.environment.writable.lock.read_text() == lock
     assert prepare_environment(find_environment("my", root), QUIET).build.id == old.build.id

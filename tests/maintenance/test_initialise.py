@@ -49,6 +49,6 @@ def test_init_for_a_group(tmp_path):
     assert bad.level == "problem" and bad.command.startswith("chmod -R o-w")
     root.cache.chmod(0o2770)
     (bad,) = [f for f in doctor(root) if f.topic == "permissions"]
-    assert "can't be read by everybody" in bad.detail
+    assert "can't be read by all users" in bad.detail
     done = run("init", "--root", tmp_path / "other", "--shared", "no-such-group")
     assert done.exit_code == 2 and "there is no group" in done.stderr

@@ -31,7 +31,7 @@ def test_install_takes_a_file(root, tmp_path):
     assert list(found["environments"]) == ["own"]
     shown = as_json("show", "own", "--root", root.path)
     assert shown["packages"] == {"six": "1.16.0"}
-    assert shown["current"]["key"] == found["environments"]["own"]
+    assert shown["current"]["id"] == found["environments"]["own"]
     assert shown["current"]["marker"]["user"] and shown["current"]["marker"]["platform"]
     assert "six==1.16.0" in run("show", "own", "--root", root.path).stdout
 

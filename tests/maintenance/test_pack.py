@@ -57,7 +57,7 @@ def test_packs_that_are_none(root, tmp_path):
     done = run("unpack", path, "--root", root.path)
     assert done.exit_code == 2 and "there is no archive" in done.stderr
     path.write_bytes(b"nonsense")
-    with pytest.raises(ConfigurationError, match="is no archive"):
+    with pytest.raises(ConfigurationError, match="is not an archive"):
         unpack(path, root, QUIET)
     with pytest.raises(ConfigurationError, match="is not built"):
         pack(add_to_root(root, dependencies=""), path, QUIET)

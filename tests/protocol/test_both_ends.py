@@ -30,11 +30,11 @@ def test_a_step_is_answered_and_topology_is_sent_once():
     first = structure()
     with connected(model) as host:
         for _ in range(3):
-            found = host.compute(first, ["energy"])
+            found = host.evaluate(first, ["energy"])
             assert found == {"energy": float(first.positions.sum())}
-        host.compute(structure(), ["energy"])  # another object that holds the same: a copy's
+        host.evaluate(structure(), ["energy"])  # another object that holds the same: a copy's
         assert model.fixed_inputs_received == 1
-        host.compute(structure(2), ["forces", "energy"])
+        host.evaluate(structure(2), ["forces", "energy"])
         assert model.fixed_inputs_received == 2
     assert model.calls[0]["properties"] == ["energy"]
     assert model.calls[-1]["properties"] == ["energy", "forces"]
@@ -45,8 +45,8 @@ def test_a_step_is_answered_and_topology_is_sent_once():
 def test_results_do_not_alias_the_next_call():
     model = ScriptedModel(lambda call: {"forces": np.full((4, 3), float(len(model.calls)))})
     with connected(model) as host:
-        first = host.compute(structure(), ["forces"])["forces"]
-        host.compute(structure(), ["forces"])
+        first = host.evaluate(structure(), ["forces"])["forces"]
+        host.evaluate(structure(), ["forces"])
         assert (first == 1).all()
         first += 1  # and are the caller's to change
 
@@ -62,7 +62,7 @@ def test_results_may_change_their_layout():
     model = ScriptedModel(lambda call: answers[len(model.calls) - 1])
     with connected(model) as host:
         for answer in answers:
-            found = host.compute(structure(), ["energy"])
+            found = host.evaluate(structure(), ["energy"])
             assert found.keys() == answer.keys()
             assert found.get("note") == answer.get("note")
 
@@ -75,11 +75,11 @@ def test_an_error_arrives_with_its_traceback_and_the_guest_lives_on():
 
     with connected(ScriptedModel(answer)) as host:
         with pytest.raises(ModelError, match="LookupError: its own words") as caught:
-            host.compute(structure(bad=True), ["energy"])
+            host.evaluate(structure(bad=True), ["energy"])
         assert "in answer" in str(caught.value.__cause__)
-        assert "guest.py" not in str(caught.value.__cause__)
+        assert "protocol/client.py" not in str(caught.value.__cause__)
         assert host.synchronised
-        assert host.compute(structure(), ["energy"]) == {"energy": 2.0}
+        assert host.evaluate(structure(), ["energy"]) == {"energy": 2.0}
 
 
 def test_an_error_in_the_topology_answers_every_step_until_it_changes():
@@ -93,8 +93,8 @@ def test_an_error_in_the_topology_answers_every_step_until_it_changes():
         bad = structure(bad=True)
         for _ in range(2):
             with pytest.raises(ModelError, match="picky"):
-                host.compute(bad, ["energy"])
-        assert host.compute(structure(), ["energy"]) == {"energy": 0.0}
+                host.evaluate(bad, ["energy"])
+        assert host.evaluate(structure(), ["energy"]) == {"energy": 0.0}
 
 
 def test_a_property_that_the_model_refuses_is_missing():
@@ -104,7 +104,7 @@ def test_a_property_that_the_model_refuses_is_missing():
         raise PropertyNotImplementedError("no stress")
 
     with connected(ScriptedModel(answer)) as host, pytest.raises(PropertyMissingError):
-        host.compute(structure(), ["stress"])
+        host.evaluate(structure(), ["stress"])
 
 
 def test_loading_that_fails_can_be_tried_again():
@@ -173,7 +173,7 @@ def test_a_host_refuses_garbage(pair, answer):
     theirs.sendall(answer)
     theirs.shutdown(socket.SHUT_WR)
     with pytest.raises(ProtocolError):
-        host.compute(structure(), ["energy"], time.monotonic() + 5)
+        host.evaluate(structure(), ["energy"], time.monotonic() + 5)
     assert not host.synchronised
     assert not host.reply_pending
 
@@ -216,11 +216,11 @@ def test_a_step_is_one_write_and_one_read_on_each_side():
             time.sleep(0.01)
         return theirs[-1:] == ["recvmsg_into"]
 
-    host.compute(one, ["forces"])  # topology and layout travel with the first step
+    host.evaluate(one, ["forces"])  # topology and layout travel with the first step
     assert reading()
     del ours[:], theirs[:]
     for _ in range(10):
-        host.compute(one, ["forces"])
+        host.evaluate(one, ["forces"])
     assert ours == ["sendmsg", "recvmsg_into"] * 10
     assert reading()
     assert theirs == ["sendmsg", "recvmsg_into"] * 10

@@ -29,7 +29,7 @@ DEATHS = {
     "dozen helpers": "ended with exit code 1",
     "half a reply": "ended with exit code 0",
     "half a reply, then nothing": None,
-    "garbage": "which is no answer",
+    "garbage": "which is not a reply",
     "close socket": None,
     "SIGSTOP": None,
     "loop": None,
@@ -43,9 +43,9 @@ RAISED = {
 #: Invalid results, and what the error says.
 SPOILED = {
     "atoms": r"forces of shape \(5, 3\) and type float64 for 4 atoms",
-    "nan": "forces that are not finite: .* for atom 0, one of 4",
-    "nan energy": "gave energy that are not finite: nan",
-    "nan free energy": "gave free_energy that are not finite: nan",
+    "nan": "non-finite forces: .* for atom 0, one of 4",
+    "nan energy": "returned a non-finite energy: nan",
+    "nan free energy": "returned a non-finite free energy: nan",
     "dtype": "forces of shape .* and type complex128",
     "text": "energy of shape",
     "stress": r"stress of shape \(5,\)",

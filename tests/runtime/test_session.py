@@ -24,8 +24,8 @@ from tests.support.structures import copper
     ("model", "message"),
     [
         ("probe-nonsense", "ValueError: no model 'nonsense'"),
-        ("probe-none", "returned NoneType, which is no ASE calculator"),
-        ("probe-number", "returned int, which is no ASE calculator"),
+        ("probe-none", "returned NoneType instead of an ASE calculator"),
+        ("probe-number", "returned int instead of an ASE calculator"),
         ("probe-do-raise", "the model's own words"),
         ("probe-do-raise-oddly", "message can't be shown"),
     ],

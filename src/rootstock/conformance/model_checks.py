@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import socket
+from dataclasses import replace
 from typing import TYPE_CHECKING, Union
 
 import numpy as np
@@ -91,8 +92,12 @@ def _verify(calc: RootstockCalculator, structures: Sequence[Atoms]) -> Verificat
             checks.append(Check("evaluates a sample structure", FAILED, error))
     for atoms in chosen:
         checks += check_calculator(calc, atoms)
-    for properties, group in _by_properties(calc, chosen).items():
+    groups = _by_properties(calc, chosen)
+    for properties, group in groups.items():
         new, new_noise = _check_evaluators(calc, device, group, properties)
+        if len(groups) > 1:
+            formulas = ", ".join(atoms.get_chemical_formula() for atoms in group)
+            new = [replace(check, name=f"{check.name} ({formulas})") for check in new]
         checks += new
         merge_largest(noise, new_noise)
     if claimed:

@@ -40,7 +40,7 @@ def initialise_root(root: Root, group: Optional[str] = None) -> Root:
         There is no such group.
     """
     if root.is_read_only:
-        msg = f"{root.path} exists and you can only read it: its maintainer initialises it"
+        msg = f"{root.path} exists and you may not write to it: its maintainer initialises it"
         raise RootError(msg)
     root.create()
     if group is None:
