@@ -44,7 +44,7 @@ def test_ases_server_drives_the_worker():
         sock = socket.socket(socket.AF_UNIX)
         sock.connect(f"/tmp/ipi_{name}")
         connection = Connection(sock)
-        guest = Client(connection, emt_model(atoms).compute, len(atoms), ALL)
+        guest = Client(connection, emt_model(atoms).evaluate, len(atoms), ALL)
         served.append((guest.run(), guest.evaluated))
         connection.close()
 
@@ -82,7 +82,7 @@ class Server:
 
         def serve() -> None:
             try:
-                guest = Client(self.connection, self.model.compute, natoms, ["energy", "forces"])
+                guest = Client(self.connection, self.model.evaluate, natoms, ["energy", "forces"])
                 guest.run()
             except Exception as error:
                 self.error.append(error)

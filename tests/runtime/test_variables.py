@@ -66,7 +66,7 @@ def test_the_users_token_is_still_found(make, monkeypatch, tmp_path):
     calc = make("probe-world")
     calc.calculate(copper())
     assert calc.results["environ"]["HF_TOKEN_PATH"] == str(token)
-    assert "hf_secret" not in json.dumps(calc.provenance)
+    assert "hf_secret" not in json.dumps(calc.provenance.as_dict())
 
 
 @pytest.mark.model

@@ -86,7 +86,7 @@ def test_a_worker_ends_with_its_host_where_the_kernel_does_not_see_to_it(make, p
     calc = make("probe-null")
     calc.report  # builds it
     calc.close()
-    code = f"import rootstock.children as c\nc._tie = lambda *_: None\n{HOST}"
+    code = f"import rootstock.support.processes as c\nc._attach = lambda *_: None\n{HOST}"
     command = [sys.executable, "-c", code, str(probe_root), "call"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert [process.stdout.readline() for _ in range(2)] == ["begin\n", "idle\n"]
