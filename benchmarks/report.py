@@ -100,7 +100,7 @@ def _starts(measured: dict) -> list[str]:
         for row in measured["models"]
     ]
     null = (f"{TITLES[kind]} {seconds:.2f} s" for kind, seconds in measured["null"].items())
-    return [*_table(head, rows), "", f"The null model: {', '.join(null)}."]
+    return [*_table(head, rows), "", f"The model that returns zeros: {', '.join(null)}."]
 
 
 def _dynamics(rows: list[dict]) -> list[str]:
