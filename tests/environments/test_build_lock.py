@@ -12,13 +12,24 @@ import pytest
 
 from rootstock.environments import build_lock as module
 from rootstock.environments.build_lock import build_lock
+from rootstock.environments.environment import EnvironmentPaths
+from rootstock.settings.root import Layer
 from rootstock.support.progress import Progress
 from tests.support.builds import build, leftovers
 from tests.support.environment_files import write_environment_file
 
-pytestmark = pytest.mark.model
+
+@pytest.fixture
+def paths(tmp_path):
+    """Paths of an environment whose folder of builds exists and is empty."""
+    builds = tmp_path / "envs" / "my"
+    builds.mkdir(parents=True)
+    return EnvironmentPaths(
+        Layer(tmp_path), tmp_path / "my_env.py", tmp_path / "pylock.my.toml", builds
+    )
 
 
+@pytest.mark.model
 def test_two_builders_at_once_end_with_one_environment(root):
     write_environment_file(root.writable.environments, dependencies='"six"')
     code = (
@@ -32,17 +43,23 @@ def test_two_builders_at_once_end_with_one_environment(root):
     )
     command = [sys.executable, "-c", code, str(root.path)]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
-    keys = {process.communicate()[0] for process in running}
-    assert len(keys) == 1
-    assert "" not in keys
+    builds = {process.communicate()[0] for process in running}
+    assert len(builds) == 1
+    assert "" not in builds
     assert not leftovers(root)
 
 
+@pytest.mark.model
 def test_a_killed_builder_leaves_nothing_that_stays(root):
     write_environment_file(root.writable.environments, dependencies='"ase"')
     code = (
-        "import sys\nfrom rootstock import find_root\nfrom rootstock.environments.build import prepare_environment\nfrom rootstock.environments.discovery import find_environment\n"
-        "root = find_root(sys.argv[1]); prepare_environment(find_environment('my', root))\n"
+        "import sys\n"
+        "from rootstock import find_root\n"
+        "from rootstock.environments.build import prepare_environment\n"
+        "from rootstock.environments.discovery import find_environment\n"
+        "from rootstock.support.progress import Progress\n"
+        "root = find_root(sys.argv[1])\n"
+        "prepare_environment(find_environment('my', root), Progress())\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(root.path)], stderr=subprocess.DEVNULL
@@ -57,30 +74,30 @@ def test_a_killed_builder_leaves_nothing_that_stays(root):
     time.sleep(1)  # uv, whose parent was killed, ends by itself
     started = time.monotonic()
     assert build(root, dependencies='"six"').python.exists()
-    assert time.monotonic() - started < 30  # its lease was not waited for
+    assert time.monotonic() - started < 30  # its lock was not waited for
     assert not leftovers(root)
 
 
-def test_a_lock_without_a_sign_of_life_is_taken_over(tmp_path, monkeypatch):
+def test_a_lock_without_a_sign_of_life_is_taken_over(paths, monkeypatch):
     monkeypatch.setattr(module, "_DEAD", 0.5)
-    (tmp_path / ".lease").write_text(json.dumps(["another-node", 1, "x"]))
+    (paths.builds / ".lease").write_text(json.dumps(["another-node", 1, "x"]))
     shown = []
     progress = Progress()
     progress.line = shown.append
     started = time.monotonic()
-    with build_lock(tmp_path, progress):
+    with build_lock(paths, progress):
         assert time.monotonic() - started > 0.5
     assert "another-node" in shown[0]
-    assert not list(tmp_path.iterdir())
+    assert not list(paths.builds.iterdir())
 
 
-def test_a_lock_with_a_heartbeat_is_waited_for(tmp_path, monkeypatch):
+def test_a_lock_with_a_heartbeat_is_waited_for(paths, monkeypatch):
     monkeypatch.setattr(module, "_DEAD", 2.0)
     monkeypatch.setattr(module, "_HEARTBEAT", 0.1)
     order = []
 
     def first():
-        with build_lock(tmp_path, Progress()):
+        with build_lock(paths, Progress()):
             order.append("first in")
             time.sleep(3.0)
             order.append("first out")
@@ -89,7 +106,7 @@ def test_a_lock_with_a_heartbeat_is_waited_for(tmp_path, monkeypatch):
     thread.start()
     while not order:
         time.sleep(0.01)
-    with build_lock(tmp_path, Progress()):
+    with build_lock(paths, Progress()):
         order.append("second in")
     thread.join()
     assert order == ["first in", "first out", "second in"]

@@ -53,7 +53,7 @@ def test_an_environment_over_a_site(root, site):
     found = as_json(
         *("install", "my", "--root", root.path, "--system-site-packages", "--python", site)
     )
-    lock = read_lock(find_environment("my", root.writable.lock))
+    lock = read_lock(find_environment("my", root).writable.lock)
     assert set(lock.packages) == {"packaging"}  # the site's PyTorch and six are left alone
     assert lock.site == ("six==1.11.0", "torch==2.13.0+site")
     python = root.path / "envs" / "my" / found["environments"]["my"] / "bin" / "python"
@@ -79,13 +79,13 @@ def test_the_file_can_say_so(root, site):
     ("dependencies", "options", "words"),
     [
         ('"torch>=2.14"', {"python": "SITE"}, r"needs torch>=2.14, but .* has torch 2.13.0\+site"),
-        ('"torch"', {"python": "3.11"}, "say which: --python /path/to/python"),
-        ('"torch"', {}, "say which"),
+        ('"torch"', {"python": "3.11"}, "name its interpreter with --python /path/to/python"),
+        ('"torch"', {}, "name its interpreter"),
         # what a dependency of a dependency needs is checked, too
         (
             '"torch", "python-dateutil==2.9.0"',
             {"python": "OLD"},
-            r"needs six >=1\.5, there is 1\.4",
+            r"needs six >=1\.5, but 1\.4 is installed",
         ),
     ],
 )

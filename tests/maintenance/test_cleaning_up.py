@@ -22,9 +22,9 @@ def test_collection(root):
     file = add_to_root(root, dependencies='"six==1.16.0"')
     old = prepare_environment(file, QUIET)
     prepare_environment(add_to_root(root, dependencies='"six==1.17.0"'), QUIET)
-    folder = file.writable.builds
-    (folder / ".building-dead").mkdir()
-    (root.cache / "orphan").mkdir()
+    builds = file.writable.builds
+    (builds / ".building-dead").mkdir()
+    (root.shared.cache / "orphan").mkdir()
     assert {item.path.name for item in plan_collection(root)} == {".building-dead"}
     assert {i.path.name for i in plan_collection(root, caches=True)} == {".building-dead", "orphan"}
     with subprocess.Popen([old.python, "-c", "input()"], stdin=subprocess.PIPE) as process:
@@ -40,10 +40,10 @@ def test_collection(root):
     assert not old.python.exists()
     assert not plan_collection(root, days=0)
     assert collect(plan) == []  # what is gone already is no failure
-    with build_lock(folder, QUIET):  # what a living builder has is no leftover
-        (folder / ".building-alive").mkdir()
+    with build_lock(file.writable, QUIET):  # what a living builder has is no leftover
+        (builds / ".building-alive").mkdir()
         assert not plan_collection(root, days=0)
-    shutil.rmtree(folder / ".building-alive")
+    shutil.rmtree(builds / ".building-alive")
 
 
 def test_uninstall(root):

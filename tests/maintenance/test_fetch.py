@@ -31,20 +31,20 @@ def test_fetched_weights_are_recorded_checked_and_offline(user_layer):
     assert check(layer, found, deep=True) == []
     path.write_bytes(b"v" * 1000)
     assert check(layer, found) == []
-    assert "another content" in check(layer, found, deep=True)[0]
+    assert "does not match the recorded SHA-256" in check(layer, found, deep=True)[0]
     assert [h.state for h in status(user_layer, deep=True) if h.name == "probe-downloads"] == [
         "damaged"
     ]
     path.write_bytes(b"short")
     with pytest.raises(
-        WeightsError, match=r"5 bytes, 1000 were fetched.*rootstock fetch probe-dow"
+        WeightsError, match=r"5 bytes instead of the recorded 1000.*rootstock fetch probe-dow"
     ):
         RootstockCalculator("probe-downloads", root=user_layer)
     path.unlink()
     with pytest.raises(WeightsError, match=r"weights\.bin is missing"):
         RootstockCalculator("probe-downloads", root=user_layer)
     (health,) = [h for h in status(user_layer) if h.name == "probe-downloads"]
-    assert (health.state, health.command) == ("damaged", "rootstock fetch probe-downloads")
+    assert (health.state, health.fix) == ("damaged", "rootstock fetch probe-downloads")
     fetch("probe-downloads", root=user_layer)  # repairs it
     RootstockCalculator("probe-downloads", root=user_layer).close()
 

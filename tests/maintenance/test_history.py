@@ -28,7 +28,7 @@ def test_history_and_rollback(root, monkeypatch):
     assert [h.state for h in status(root) if h.name == "my"] == ["ready"]
     file = add_to_root(root, dependencies='"six==1.17.0"')
     (health,) = [h for h in status(root) if h.name == "my"]
-    assert (health.state, health.command) == ("stale", "rootstock install my")
+    assert (health.state, health.fix) == ("stale", "rootstock install my")
     new = prepare_environment(file, QUIET)
     found = as_json("history", "my", "--root", root.path)["builds"]
     assert [(entry["id"], entry["current"]) for entry in found] == [

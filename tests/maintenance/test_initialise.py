@@ -33,21 +33,21 @@ def test_init_for_a_group(tmp_path):
 
     name = next(entry.gr_name for entry in grp.getgrall() if entry.gr_gid != os.getgid())
     root = initialise_root(find_root(tmp_path / "root"), name)
-    assert root.is_group_shared
-    for folder in (root.path, root.writable.environments, root.cache):
+    assert root.shared.is_group_shared
+    for folder in (root.path, root.writable.environments, root.shared.cache):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o2775
         assert grp.getgrgid(folder.stat().st_gid).gr_name == name
     file = add_to_root(root, dependencies="")
-    file.path.chmod(0o664)
+    file.writable.source.chmod(0o664)
     built = prepare_environment(file, QUIET)
-    marker = built.python.parent.parent / "rootstock.json"
-    assert marker.stat().st_mode & 0o060 == 0o060  # what a maintainer makes, another can change
-    assert marker.stat().st_gid == root.path.stat().st_gid
+    record = built.python.parent.parent / "rootstock.json"
+    assert record.stat().st_mode & 0o060 == 0o060  # what a maintainer makes, another can change
+    assert record.stat().st_gid == root.path.stat().st_gid
     assert not [f for f in doctor(root) if f.topic == "permissions"]
-    root.cache.chmod(0o2775 | 0o002)
+    root.shared.cache.chmod(0o2775 | 0o002)
     (bad,) = [f for f in doctor(root) if f.topic == "permissions"]
-    assert bad.level == "problem" and bad.command.startswith("chmod -R o-w")
-    root.cache.chmod(0o2770)
+    assert bad.level == "problem" and bad.fix.startswith("chmod -R o-w")
+    root.shared.cache.chmod(0o2770)
     (bad,) = [f for f in doctor(root) if f.topic == "permissions"]
     assert "can't be read by all users" in bad.detail
     done = run("init", "--root", tmp_path / "other", "--shared", "no-such-group")

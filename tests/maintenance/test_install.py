@@ -32,7 +32,7 @@ def test_install_takes_a_file(root, tmp_path):
     shown = as_json("show", "own", "--root", root.path)
     assert shown["packages"] == {"six": "1.16.0"}
     assert shown["current"]["id"] == found["environments"]["own"]
-    assert shown["current"]["marker"]["user"] and shown["current"]["marker"]["platform"]
+    assert shown["current"]["record"]["user"] and shown["current"]["record"]["platform"]
     assert "six==1.16.0" in run("show", "own", "--root", root.path).stdout
 
 
@@ -42,14 +42,14 @@ def test_an_upgrade_says_what_changed(root):
     add_to_root(root, dependencies='"six"')
     found = as_json("install", "my", "--root", root.path)
     assert found["changed"] == {}
-    before = read_lock(find_environment("my", root.writable.lock))
+    before = read_lock(find_environment("my", root).writable.lock)
     assert before.packages == {"six": "1.15.0"}  # a pin is kept as long as it fits
     found = as_json("install", "my", "--upgrade", "--root", root.path)
-    after = read_lock(find_environment("my", root.writable.lock))
+    after = read_lock(find_environment("my", root).writable.lock)
     assert found["changed"]["my"] == [f"six 1.15.0 -> {after.packages['six']}"]
     (change,) = changes(before, after)
     assert (change.name, change.before) == ("six", "1.15.0")
-    assert len(history(find_environment("my"), root)) == 2
+    assert len(history(find_environment("my", root))) == 2
 
 
 def test_lock_alone_builds_nothing_and_makes_the_built_one_stale(root):
@@ -67,10 +67,10 @@ def test_lock_alone_builds_nothing_and_makes_the_built_one_stale(root):
 
 def test_force_builds_beside(root):
     file = add_to_root(root, dependencies="")
-    one = prepare_environment(file, QUIET)
-    two = install(file, QUIET, BuildOptions(force=True))
-    assert two.build.id.startswith(f"{one.build.id}-") and one.python.exists()
-    assert prepare_environment(file, QUIET).build.id == two.build.id
+    first = prepare_environment(file, QUIET)
+    second = install(file, QUIET, BuildOptions(force=True))
+    assert second.build.id.startswith(f"{first.build.id}-") and first.python.exists()
+    assert prepare_environment(file, QUIET).build.id == second.build.id
 
 
 def test_another_python(root):

@@ -152,6 +152,7 @@ def test_the_maintainers_edit_does_not_make_users_build(shared):
 def test_init_of_somebody_elses_root_is_refused(shared):
     out = as_user(
         shared,
+        "from rootstock.errors import RootError\n"
         "from rootstock.maintenance.initialise import initialise_root\n"
         "try:\n    initialise_root(find_root(root))\n"
         "except RootError as error:\n    print(error)\n",

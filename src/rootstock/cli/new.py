@@ -17,28 +17,28 @@ __all__ = ["new"]
 _TEMPLATE = '''\
 # /// script
 # requires-python = ">=3.10"
-# dependencies = ["ase>=3.23"]     # what "pip install" would take, pinned as you like
+# dependencies = ["ase>=3.23"]     # as for pip install; pin what matters
 #
 # [tool.rootstock]
-# licence = ""                     # of the weights; shown by list, show and fetch
+# licence = ""                     # of the weights; list, show and fetch print it
 # paper = ""                       # DOI or arXiv number
-# elements = ""                    # "H C N O": what verify tries; all of them if unknown
+# elements = ""                    # for example "H C N O"; verify uses these (default: all)
 # [tool.rootstock.variables]       # environment variables of the worker
 # # OMP_PROC_BIND = "false"
 #
-# [tool.uv]                        # as uv has it: sources, indexes, overrides, ...
+# [tool.uv]                        # uv settings: sources, indexes, overrides, ...
 # ///
-"""NAME: one line that says what it is.
+"""NAME: one-line summary, printed by rootstock list.
 
-More lines, for those who look.
+A longer description, printed by rootstock show.
 """
 
-# What may follow "NAME-" in a model string, with a line on each. "" is NAME alone.
-MODELS = {"": "the only one"}
+# The models, with a description of each. A model string is "NAME-MODEL"; "" stands for "NAME".
+MODELS = {"": "the default model"}
 
 
 def setup(model: str = "", device: str = "cpu", **options):
-    """Return an ASE calculator. Import the model's library in here, not above."""
+    """Return an ASE calculator; import the model's library here, not at the top of the file."""
     from ase.calculators.emt import EMT
 
     return EMT(**options)
@@ -58,12 +58,12 @@ class Written:
     path: str
 
     def renderable(self) -> str:
-        """Return the next command."""
+        """Return the path and the next command."""
         return f"wrote {self.path}. Edit it, then: rootstock install {self.path}"
 
 
 def new(
-    name: str = typer.Argument(help="What model strings begin with."),
+    name: str = typer.Argument(help="Name of the environment: model strings begin with it."),
     folder: Path = typer.Option(Path(), help="Where to write NAME_env.py."),
     as_json: bool = JsonOption,
 ) -> None:

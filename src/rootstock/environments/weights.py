@@ -201,7 +201,7 @@ def require_weights(root: Root, environment: str, argument: str) -> bool:
         msg = (
             f"the weights of {record.model!r}, fetched {record.fetched} by {record.user}, are "
             f"missing or changed: {problems[0]}{more}. Fetch them again where there is a network: "
-            f"rootstock fetch {record.model} --root {layer.path}"
+            f"rootstock fetch {record.model} --root {root.path}"
         )
         raise WeightsError(msg)
     return True
