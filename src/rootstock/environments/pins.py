@@ -13,13 +13,14 @@ import os
 import secrets
 import socket
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
 from ..support.files import write_atomically
 from .builds import read_build
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..settings.root import Layer
     from .environment import Environment
 
@@ -65,7 +66,9 @@ def pin(environment: Environment, build_id: str) -> Pin:
         if build is None:
             continue
         folder = _folder(paths.layer)
-        content = {"host": socket.gethostname(), "pid": os.getpid(), "build": str(build.folder)}
+        # relative: other users may reach the root by another path
+        used = str(build.folder.relative_to(paths.layer.builds))
+        content = {"host": socket.gethostname(), "pid": os.getpid(), "build": used}
         path = folder / f"{build_id}-{os.getpid()}-{secrets.token_hex(4)}.json"
         try:
             with paths.layer.writable_by_group():
@@ -80,7 +83,8 @@ def pin(environment: Environment, build_id: str) -> Pin:
 def pinned_builds(layer: Layer) -> set[Path]:
     """Return the folders of builds in a layer that running processes use."""
     pins = ((path, _read(path)) for path in _paths(layer))
-    return {Path(entry["build"]) for path, entry in pins if entry and _is_live(path, entry)}
+    live = (entry for path, entry in pins if entry and _is_live(path, entry))
+    return {layer.builds / entry["build"] for entry in live}
 
 
 def stale_pins(layer: Layer) -> list[Path]:
@@ -111,7 +115,7 @@ def _is_live(path: Path, entry: dict[str, str]) -> bool:
         return False
     try:
         os.kill(int(entry["pid"]), 0)
-    except (ProcessLookupError, ValueError):
+    except (ProcessLookupError, ValueError, OverflowError):
         return False
     except OSError:  # another user's process
         return True

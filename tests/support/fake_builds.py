@@ -1,0 +1,31 @@
+"""Builds that cost nothing: their interpreter is the one that runs the tests."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from rootstock.environments.builds import Build, BuildRecord, interpreter, read_build, switch
+
+#: Passes on to the tests' Python, so that workers and scripts run in such a build.
+_INTERPRETER = f'#!/bin/sh\nexec "{sys.executable}" "$@"\n'
+
+
+def add_fake_build(
+    environment, build_id: str, *, lock: str = "", current: bool = False, days: float = 0
+) -> Build:
+    """Make a complete build, `days` old, in the writable layer of an environment's root."""
+    paths = environment.writable
+    folder = paths.builds / build_id
+    python = interpreter(folder)
+    python.parent.mkdir(parents=True)
+    python.write_text(_INTERPRETER)
+    python.chmod(0o755)
+    record = BuildRecord(build_id, environment.file.requirements_digest, lock)
+    (folder / "rootstock.json").write_text(record.text())
+    then = time.time() - days * 86_400
+    os.utime(folder, (then, then))
+    build = switch(paths, build_id) if current else read_build(folder)
+    assert build is not None
+    return build
