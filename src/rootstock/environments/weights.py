@@ -39,6 +39,7 @@ __all__ = [
     "expose_weights",
     "file_digest",
     "find_record",
+    "folder_digest",
     "forget",
     "make_record",
     "records",
@@ -230,13 +231,7 @@ class Snapshot:
         now = self._files()
         paths = {path for path, status in now.items() if self._before.get(path) != status}
         paths |= {Path(name) for name in opened} & set(now)
-        kept = sorted(
-            path
-            for path in paths
-            if now[path][0] > 0
-            and not path.name.endswith(_NOT_WEIGHTS)
-            and ".locks" not in path.parts
-        )
+        kept = sorted(path for path in paths if now[path][0] > 0 and _is_weights(path))
         return tuple(
             WeightsFile(str(path.relative_to(self._layer.path)), now[path][0], file_digest(path))
             for path in kept
@@ -280,14 +275,51 @@ def expose_weights(root: Root, environment: str, argument: str) -> None:
 
 
 def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file; cached as long as size and modification time stay."""
+    """Return the SHA-256 of a file; cached as long as its state stays."""
+    return _digest(str(path), _state(path))
+
+
+def folder_digest(folder: Path) -> str:
+    """Return a SHA-256 over the names and contents of a folder's files; cached like a file's.
+
+    What libraries leave beside weights at every run (locks, logs, bytecode) does not count.
+    """
+    states = tuple((name, _state(folder / name)) for name in _names_in(folder))
+    return _digest_of_files(str(folder), states)
+
+
+def _names_in(folder: Path) -> list[str]:
+    """Return the sorted relative paths of the weights in a folder; links are followed."""
+    names: list[str] = []
+    seen: set[str] = set()
+    for top, folders, files in os.walk(folder, followlinks=True):
+        folders.sort()  # the same order everywhere, also for what is linked twice
+        if os.path.realpath(top) in seen:  # a link to a folder above, or to one seen before
+            folders.clear()
+            continue
+        seen.add(os.path.realpath(top))
+        paths = [Path(top, name) for name in files]
+        paths = [path for path in paths if path.is_file()]  # no links that lead nowhere, no pipes
+        names += [str(path.relative_to(folder)) for path in paths]
+    return sorted(name for name in names if _is_weights(Path(name)))
+
+
+def _is_weights(path: Path) -> bool:
+    return not path.name.endswith(_NOT_WEIGHTS) and ".locks" not in path.parts
+
+
+#: What changes when a file is written or replaced: inode, size, modification and change time.
+_State = tuple[int, int, int, int]
+
+
+def _state(path: Path) -> _State:
     status = path.stat()
-    return _digest(str(path), status.st_size, status.st_mtime_ns)
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 @functools.lru_cache(maxsize=256)
-def _digest(path: str, size: int, modified: int) -> str:
-    del size, modified  # part of the cache's key
+def _digest(path: str, state: _State) -> str:
+    del state  # part of the cache's key
     digest = hashlib.sha256()
     with Path(path).open("rb") as stream:
         while chunk := stream.read(_CHUNK):
@@ -295,10 +327,26 @@ def _digest(path: str, size: int, modified: int) -> str:
     return digest.hexdigest()
 
 
+@functools.lru_cache(maxsize=16)
+def _digest_of_files(folder: str, states: tuple[tuple[str, _State], ...]) -> str:
+    digests = [(name, _digest(os.path.join(folder, name), state)) for name, state in states]
+    return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
+
+
 def weights_digests(root: Optional[Root], environment: str, argument: str) -> dict[str, str]:
-    """Return the SHA-256 of a model's weights by path: recorded files, or a user's own file."""
+    """Return the SHA-256 of a model's weights by path: recorded files, or a user's own path.
+
+    Raises
+    ------
+    WeightsError
+        The user's own file or folder can't be read.
+    """
     path = Path(argument)
-    if argument and path.is_absolute() and path.is_file():
-        return {argument: file_digest(path)}
+    if argument and path.is_absolute() and (path.is_file() or path.is_dir()):
+        try:
+            return {argument: folder_digest(path) if path.is_dir() else file_digest(path)}
+        except OSError as error:
+            msg = f"the weights {path} can't be read: {error}"
+            raise WeightsError(msg) from error
     entry = None if root is None else find_record(root, environment, argument)
     return {} if entry is None else {file.path: file.sha256 for file in entry[1].files}

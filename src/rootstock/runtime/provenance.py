@@ -34,11 +34,12 @@ class ModelIdentity:
         SHA-256 of the environment file and of its lock; the lock's is empty where uv keeps the
         environment in its own cache.
     argument : str
-        The argument ``model`` of ``setup()``; of a path only the file's name.
+        The argument ``model`` of ``setup()``; of a path only its last part.
     options : str
         Further arguments of ``setup()`` as canonical JSON.
     weights : tuple of (str, str)
-        Path and SHA-256 of the weights, sorted; recorded files, or a user's own file by its name.
+        Path and SHA-256 of the weights, sorted; recorded files, or a user's own file or folder by
+        its name.
     """
 
     environment: str
