@@ -37,7 +37,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_world(tmp_path_factory):
+def _own_settings(tmp_path_factory):
     """Keep the user's settings out."""
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("config")
@@ -98,7 +98,7 @@ def no_temporary_files(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def session_root(tmp_path_factory) -> Path:
-    """One root for all tests that need built environments; kept if a variable names it."""
+    """One root for all tests that need built environments; ROOTSTOCK_TEST_ROOT names one to keep."""
     named = os.environ.get("ROOTSTOCK_TEST_ROOT")
     return Path(named) if named else tmp_path_factory.mktemp("root")
 
@@ -123,12 +123,12 @@ def built_probe_root(probe_root: Path) -> Path:
 @pytest.fixture
 def user_layer(built_probe_root: Path, tmp_path: Path) -> Root:
     """A user's layer over the session's root, so that nothing has to be built again."""
-    return Root(built_probe_root, user_layer=tmp_path / "overlay")
+    return Root(built_probe_root, user_layer=tmp_path / "user_layer")
 
 
 @pytest.fixture(scope="session")
 def torch_root(session_root, tmp_path_factory):
-    """The session's root, with uv told to take a small CPU build of PyTorch wherever it is."""
+    """The session's root, with uv set up to install a small CPU build of PyTorch."""
     with pytest.MonkeyPatch.context() as patch:
         if _reachable("download.pytorch.org"):
             patch.setenv("UV_TORCH_BACKEND", "cpu")
@@ -146,7 +146,7 @@ def _reachable(host: str) -> bool:
 
 
 def _use_pip_wheel(folder: Path, patch: pytest.MonkeyPatch) -> None:
-    """Where PyTorch's index can't be reached, pip may be set up to find a CPU wheel."""
+    """Use the CPU wheel that pip finds: it may know another index than PyTorch's."""
     command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", TORCH, "-d", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = list(folder.glob("torch-*.whl"))
@@ -179,12 +179,12 @@ def make(probe_root):
     """Make calculators of the probe environment; all are closed at the end."""
     calculators = []
 
-    def make_one(model: str = "probe-null", **options) -> RootstockCalculator:
+    def make_calculator(model: str = "probe-null", **options) -> RootstockCalculator:
         calc = RootstockCalculator(model, root=probe_root, device="cpu", **options)
         calculators.append(calc)
         return calc
 
-    yield make_one
+    yield make_calculator
     for calc in calculators:
         calc.close()
 

@@ -12,7 +12,7 @@ import pytest
 from rootstock.support.processes import ChildProcess
 from tests.support.processes import is_running, wait_until_gone
 
-#: A program with a helper, neither of which knows anything of us.
+#: A program that starts a helper; neither of them uses Rootstock.
 SHELL = ["sh", "-c", "sleep 600 & echo $! && sleep 600"]
 
 
@@ -30,7 +30,7 @@ def test_the_whole_group_ends():
         pid = child.popen.pid
         assert not child.wait(0.05)
     assert wait_until_gone(pid, helper)
-    assert child.end() == -signal.SIGKILL  # once more does nothing
+    assert child.end() == -signal.SIGKILL  # a second call does nothing
 
 
 def test_it_may_end_by_itself():
@@ -39,7 +39,7 @@ def test_it_may_end_by_itself():
         assert child.end() == 7
 
 
-def test_it_may_be_asked():
+def test_a_signal_can_end_it():
     script = "trap 'exit 5' TERM; echo ready; while :; do sleep 0.05; done"
     with ChildProcess(["bash", "-c", script], stdout=subprocess.PIPE) as child:
         child.popen.stdout.readline()
@@ -55,7 +55,7 @@ def test_without_a_pidfd(monkeypatch):
     assert wait_until_gone(child.popen.pid, helper)
 
 
-def test_one_that_is_dropped_ends():
+def test_a_dropped_child_ends():
     child, helper = start()
     child.popen.returncode = 0  # Popen would warn of it
     references = [child]
@@ -65,7 +65,7 @@ def test_one_that_is_dropped_ends():
     assert wait_until_gone(helper)
 
 
-def test_one_that_even_the_kernel_can_not_end_is_left_alone_with_a_warning(monkeypatch):
+def test_a_child_that_does_not_end_is_left_alone_with_a_warning(monkeypatch):
     with ChildProcess(["sleep", "600"]) as child:
         with monkeypatch.context() as patch:
             patch.setattr("rootstock.support.processes._KILL_WAIT", 0.05)
@@ -76,7 +76,7 @@ def test_one_that_even_the_kernel_can_not_end_is_left_alone_with_a_warning(monke
     assert wait_until_gone(child.popen.pid)
 
 
-def test_a_program_that_is_not_there_leaves_nothing():
+def test_a_missing_program_leaves_no_descriptor():
     before = os.listdir("/proc/self/fd")
     with pytest.raises(FileNotFoundError):
         ChildProcess(["/no/such/program"])
@@ -84,8 +84,8 @@ def test_a_program_that_is_not_there_leaves_nothing():
 
 
 @pytest.mark.parametrize("end", ["SIGTERM", "SIGKILL"])
-def test_it_ends_with_us(end):
-    """Nothing in the program has to run for that: this one is stopped at once."""
+def test_it_ends_with_this_process(end):
+    """The program does not have to run for that: this one stops itself at once."""
     code = (
         "import signal, time\nfrom rootstock.support.processes import ChildProcess\n"
         "stopped = 'sleep 600 & echo $$ $!; kill -STOP $$'\n"
@@ -111,7 +111,7 @@ def test_a_forked_process_leaves_it_alone():
         assert not wait_until_gone(child.popen.pid, helper, within=0.3)
 
 
-def test_it_ends_with_us_even_if_a_forked_process_lives_on():
+def test_it_ends_with_this_process_even_if_a_forked_one_continues():
     code = (
         "import os, signal, time\nfrom rootstock.support.processes import ChildProcess\n"
         "child = ChildProcess(['sleep', '600'])\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rootstock.support.progress import LineProgress, LiveProgress, Progress, default_progress
 
 
-def test_progress_fits_where_it_is_shown(monkeypatch, capsys):
+def test_progress_fits_its_terminal(monkeypatch, capsys):
     assert isinstance(default_progress(), LineProgress)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     assert isinstance(default_progress(), LiveProgress)

@@ -39,7 +39,7 @@ def test_bad_arguments_are_refused_at_once(probe_root, arguments, message):
         RootstockCalculator(**arguments)
 
 
-def test_unknown_models_list_what_is_there(probe_root):
+def test_an_unknown_model_lists_the_available_ones(probe_root):
     with pytest.raises(UnknownNameError, match=r"chgnet, deepmd, .*mace, .*probe") as caught:
         RootstockCalculator("zzz", root=probe_root)
     assert caught.value.name == "zzz"

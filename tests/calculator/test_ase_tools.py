@@ -1,4 +1,4 @@
-"""What other parts of ASE do to a calculator."""
+"""Other parts of ASE that use a calculator."""
 
 from __future__ import annotations
 

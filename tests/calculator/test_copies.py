@@ -41,7 +41,7 @@ def test_copies_share_the_worker(make, duplicate, used):
     calc.close()
 
 
-def test_the_worker_ends_with_its_last_owner_without_any_close(make):
+def test_the_worker_ends_with_its_last_owner_without_close(make):
     before = worker_pids()
     atoms = copper()
     calc = RootstockCalculator(**make().parameters)
@@ -78,7 +78,7 @@ def test_a_pickle_keeps_results_and_starts_its_own_worker(make):
     assert calc.report.pid in worker_pids()
 
 
-def test_a_forked_child_starts_its_own_and_leaves_the_parents_alone(make):
+def test_a_forked_child_starts_its_own_worker(make):
     calc = make("probe-misbehaving")
     atoms = copper()
     atoms.calc = calc
@@ -89,10 +89,10 @@ def test_a_forked_child_starts_its_own_and_leaves_the_parents_alone(make):
     if child == 0:
         try:
             atoms.positions += 1
-            right = atoms.get_potential_energy() == atoms.positions.sum()
+            correct = atoms.get_potential_energy() == atoms.positions.sum()
             other = calc.report.pid != pid
             calc.close()
-            os.write(writing, b"yes" if right and other else b"no")
+            os.write(writing, b"yes" if correct and other else b"no")
         finally:
             os._exit(0)
     os.waitpid(child, 0)
@@ -108,7 +108,7 @@ def _energy(atoms: Atoms) -> float:
     return atoms.get_potential_energy()
 
 
-def test_spawned_processes_get_their_own(make):
+def test_spawned_processes_start_their_own_worker(make):
     atoms = copper()
     atoms.calc = make("probe-misbehaving")
     with multiprocessing.get_context("spawn").Pool(1) as pool:

@@ -1,4 +1,4 @@
-"""Exceptions that a signal handler raises during a call, as Ctrl-C does: the next result is right."""
+"""Exceptions that a signal handler raises during a call, as Ctrl-C does: the next result is correct."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROMPT = 3.0
 
 
 class Interrupted(Exception):
-    """What the handler of SIGALRM raises."""
+    """Raised by the handler of SIGALRM."""
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def alarm():
 
 
 @pytest.mark.parametrize("pause", ["sleep-0.5", "sleep-60"])
-def test_an_interrupt_in_mid_call_leaves_nothing_out_of_step(
+def test_an_interrupt_in_mid_call_keeps_both_sides_synchronised(
     misbehaving, alarm, monkeypatch, pause
 ):
     monkeypatch.setattr("rootstock.runtime.session._DISCARD", 2.0)
@@ -44,24 +44,24 @@ def test_an_interrupt_in_mid_call_leaves_nothing_out_of_step(
     with pytest.raises(Interrupted):
         ask(misbehaving, pause)
     assert works(misbehaving)
-    if pause == "sleep-0.5":  # the answer that was owed was dropped, and the worker kept
+    if pause == "sleep-0.5":  # the pending reply was discarded, and the worker kept
         assert misbehaving.calc.report.pid == pid
 
 
-def test_interrupts_at_any_moment_never_give_a_wrong_answer(misbehaving, alarm):
+def test_interrupts_at_any_moment_give_no_wrong_result(misbehaving, alarm):
     interrupted = 0
     try:
         for turn in range(150):
             misbehaving.positions += 0.01
             alarm(1e-5 * (1 + turn % 40))
             try:
-                found = ask(misbehaving, "")
+                energy = ask(misbehaving, "")
             except Interrupted:
                 interrupted += 1
                 continue
             finally:
                 alarm(0)
-            assert found == misbehaving.positions.sum()
+            assert energy == misbehaving.positions.sum()
     except Interrupted:  # between the call and the disarming
         interrupted += 1
     finally:

@@ -20,20 +20,20 @@ from tests.support.structures import copper
 
 @settings(deadline=None, max_examples=60, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(st.one_of(any_atoms(), many_atoms()))
-def test_everything_that_a_model_reads_arrives_and_everything_it_gives_returns(reference, atoms):
+def test_all_inputs_and_all_results_are_transferred(reference, atoms):
     reference.calculate(atoms, ["energy"])
     expected = reference_results(atoms, "energy")
-    found = {k: v for k, v in reference.results.items() if k != "changes"}
-    assert found.keys() == expected.keys()
+    results = {k: v for k, v in reference.results.items() if k != "changes"}
+    assert results.keys() == expected.keys()
     for name, value in expected.items():
-        assert identical(found[name], value), name
+        assert identical(results[name], value), name
 
 
-def test_every_getter_of_ase_gives_what_the_model_gives(reference):
-    ours, theirs = copper(), copper()
-    for atoms in (ours, theirs):
+def test_every_getter_of_ase_returns_the_models_value(reference):
+    remote, local = copper(), copper()
+    for atoms in (remote, local):
         atoms.set_initial_magnetic_moments([0.5] * 8)
-    ours.calc, theirs.calc = reference, Reference()
+    remote.calc, local.calc = reference, Reference()
     for getter in (
         "get_potential_energy",
         "get_forces",
@@ -41,14 +41,14 @@ def test_every_getter_of_ase_gives_what_the_model_gives(reference):
         "get_charges",
         "get_magnetic_moments",
     ):
-        assert identical(getattr(ours, getter)(), getattr(theirs, getter)()), getter
-    assert ours.get_potential_energy(force_consistent=True) == theirs.get_potential_energy(
+        assert identical(getattr(remote, getter)(), getattr(local, getter)()), getter
+    assert remote.get_potential_energy(force_consistent=True) == local.get_potential_energy(
         force_consistent=True
     )
     with pytest.raises(asecalc.PropertyNotImplementedError):
-        ours.get_dipole_moment()
+        remote.get_dipole_moment()
     with pytest.raises(PropertyMissingError, match="'dipole'"):
-        ours.get_dipole_moment()
+        remote.get_dipole_moment()
 
 
 CHANGES = {
@@ -60,23 +60,23 @@ CHANGES = {
     "initial_magmoms": lambda a: a.set_initial_magnetic_moments([1.0] * len(a)),
     "tags": lambda a: a.set_tags([2] * len(a)),
     "info": lambda a: a.info.update(charge=1),
-    "custom": lambda a: a.set_array("mine", np.ones(len(a))),
+    "custom": lambda a: a.set_array("custom", np.ones(len(a))),
 }
 
 
-@pytest.mark.parametrize("what", CHANGES)
-def test_any_change_is_seen_and_none_is_imagined(reference, what):
+@pytest.mark.parametrize("change", CHANGES)
+def test_every_change_is_detected_and_no_other(reference, change):
     atoms = copper()
     atoms.calc = reference
     before = atoms.get_potential_energy()
     assert reference.check_state(atoms) == []
-    CHANGES[what](atoms)
+    CHANGES[change](atoms)
     changes = reference.check_state(atoms)
-    assert changes == ([what] if what not in ("tags", "custom") else ["info"])
+    assert changes == ([change] if change not in ("tags", "custom") else ["info"])
     assert atoms.get_potential_energy() == reference_results(atoms, "energy")["energy"] != before
 
 
-def test_the_model_hears_of_the_changes_in_ases_words(reference):
+def test_the_model_gets_the_changes_by_ases_names(reference):
     atoms = copper()
     atoms.calc = reference
     atoms.get_forces()
@@ -105,18 +105,18 @@ def test_the_model_hears_of_the_changes_in_ases_words(reference):
     ]
 
 
-def test_a_cached_result_costs_no_call_and_is_a_copy(make):
+def test_a_cached_result_needs_no_call_and_is_a_copy(make):
     calc = make("probe-misbehaving")
     atoms = copper()
     atoms.calc = calc
     forces = atoms.get_forces()
     forces += 1
-    os.kill(calc.report.pid, signal.SIGKILL)  # nobody is asked again
+    os.kill(calc.report.pid, signal.SIGKILL)  # the worker is not called again
     assert not atoms.get_forces().any()
     assert atoms.get_potential_energy() == atoms.positions.sum()
 
 
-def test_momenta_are_not_the_models_business(make):
+def test_momenta_leave_the_results_valid(make):
     atoms = copper()
     atoms.calc = calc = make()
     atoms.get_forces()

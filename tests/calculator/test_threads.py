@@ -42,7 +42,7 @@ def test_a_worker_outlives_the_thread_that_started_it(make):
     assert calc.report.pid == pid
 
 
-def test_a_call_in_a_future_that_nobody_waits_for(make):
+def test_cancelled_futures_and_one_whose_result_times_out(make):
     calc = make("probe-misbehaving")
     slow, quick = copper(1), copper(1)
     slow.info["do"] = "sleep-1"
@@ -54,8 +54,8 @@ def test_a_call_in_a_future_that_nobody_waits_for(make):
         with pytest.raises(concurrent.futures.TimeoutError):
             running.result(timeout=0.1)
         expected = quick.positions.sum()
-        for future, gone in zip(waiting, cancelled, strict=True):
-            if not gone:
+        for future, was_cancelled in zip(waiting, cancelled, strict=True):
+            if not was_cancelled:
                 assert future.result() == pytest.approx(expected)
         assert any(cancelled)
         assert running.result() == pytest.approx(slow.positions.sum())

@@ -8,7 +8,7 @@ from tests.support.command_line import run
 
 
 @pytest.mark.parametrize(
-    ("model", "file", "code", "words"),
+    ("model", "file", "code", "message"),
     [
         ("prob-null", None, 2, "did you mean 'probe'"),
         ("probe-null", "/no/such/file.xyz", 2, "there is no file"),
@@ -17,15 +17,16 @@ from tests.support.command_line import run
         ("probe-do-exit-3", None, 6, "exit code 3"),
     ],
 )
-def test_errors_have_words_and_exit_codes(probe_root, structure, model, file, code, words):
-    done = run("run", model, file or structure, "--root", probe_root)
-    assert done.exit_code == code, done.output
-    assert words in done.stderr
-    assert "Traceback" not in done.stderr or model == "probe-do-raise"  # the model's, then
-    assert not done.stdout
+def test_errors_have_a_message_and_an_exit_code(probe_root, structure, model, file, code, message):
+    result = run("run", model, file or structure, "--root", probe_root)
+    assert result.exit_code == code, result.output
+    assert message in result.stderr
+    # the traceback of the model itself is shown
+    assert "Traceback" not in result.stderr or model == "probe-do-raise"
+    assert not result.stdout
 
 
-def test_a_root_and_a_cluster_are_too_much(probe_root):
-    done = run("list", "--root", probe_root, "--cluster", "della")
-    assert done.exit_code == 2
-    assert "keep one" in done.stderr
+def test_a_root_and_a_cluster_exclude_each_other(probe_root):
+    result = run("list", "--root", probe_root, "--cluster", "della")
+    assert result.exit_code == 2
+    assert "keep one" in result.stderr

@@ -8,6 +8,6 @@ from tests.support.command_line import run
 def test_help_and_version():
     assert "rootstock 0" in run("--version").output
     for command in ("demo", "run", "install", "list", "serve"):
-        done = run(command, "--help")
-        assert done.exit_code == 0
-        assert "--root" in done.output
+        result = run(command, "--help")
+        assert result.exit_code == 0
+        assert "--root" in result.output

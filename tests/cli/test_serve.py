@@ -15,10 +15,10 @@ from tests.support.structures import copper
 
 
 def start_command(root, structure, *options):
-    words = [sys.executable, "-m", "rootstock", "serve", "probe-null", "--root", root]
-    words += ["--structure", structure, "--device", "cpu", *options]
+    command = [sys.executable, "-m", "rootstock", "serve", "probe-null", "--root", root]
+    command += ["--structure", structure, "--device", "cpu", *options]
     return subprocess.Popen(
-        [str(word) for word in words],
+        [str(part) for part in command],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -28,7 +28,7 @@ def start_command(root, structure, *options):
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_the_command_and_its_end(probe_root, tmp_path, name):
+def test_a_signal_ends_the_command(probe_root, tmp_path, name):
     path, structure = tmp_path / "socket", tmp_path / "cu.xyz"
     atoms = copper(1)
     atoms.write(structure)
@@ -60,23 +60,23 @@ def test_the_command_ends_with_the_server(probe_root, tmp_path):
             wire.sendall(step(atoms.positions))
             answer(wire, 4)
             wire.sendall(m.EXIT)
-            out, errors = process.communicate(timeout=20)
+            output, errors = process.communicate(timeout=20)
     assert process.returncode == 0, errors
-    assert out.splitlines()[-1] == "worker 1: ended, 1 steps"
+    assert output.splitlines()[-1] == "worker 1: ended, 1 steps"
 
 
 @pytest.mark.parametrize(
-    ("options", "code", "words"),
+    ("options", "code", "message"),
     [
         ([], 2, "give one of socket"),
         (["--unix", "a", "--port", "1"], 2, "give one of socket"),
         (["--unix", "rootstock-none", "--wait", "0.2"], 7, "no server came up"),
     ],
 )
-def test_the_command_refuses(probe_root, tmp_path, options, code, words):
+def test_errors_of_the_command(probe_root, tmp_path, options, code, message):
     structure = tmp_path / "cu.xyz"
     copper(1).write(structure)
     process = start_command(probe_root, structure, *options)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == code, errors
-    assert words in errors and "Traceback" not in errors
+    assert message in errors and "Traceback" not in errors

@@ -34,15 +34,15 @@ def copied(built_probe_root: Path, folder: Path) -> Path:
     return root
 
 
-@pytest.mark.parametrize("what", ["environment", "root"])
-def test_what_vanishes_under_a_running_worker(built_probe_root, tmp_path, what, monkeypatch):
+@pytest.mark.parametrize("removed", ["environment", "root"])
+def test_a_folder_removed_under_a_running_worker(built_probe_root, tmp_path, removed, monkeypatch):
     root = copied(built_probe_root, tmp_path)
     atoms = bulk("Cu")
     with RootstockCalculator("probe-null", root=root, device="cpu") as calc:
         assert calc.get_potential_energy(atoms) == 0.0
-        shutil.rmtree(root / "envs" if what == "environment" else root)
+        shutil.rmtree(root / "envs" if removed == "environment" else root)
         atoms.positions += 0.1
-        assert calc.get_potential_energy(atoms) == 0.0  # the worker has what it needs
+        assert calc.get_potential_energy(atoms) == 0.0  # the worker needs no more files
         os.kill(calc.report.pid, 9)
         atoms.positions += 0.1
         with pytest.raises(WorkerDiedError):
@@ -56,21 +56,21 @@ def test_what_vanishes_under_a_running_worker(built_probe_root, tmp_path, what, 
 
 @needs_root
 def test_a_root_on_a_read_only_file_system(built_probe_root, tmp_path):
-    where = tmp_path / "mounted"
-    where.mkdir()
+    folder = tmp_path / "mounted"
+    folder.mkdir()
     script = 'mount --bind "$0" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@"'
-    command = ["unshare", "-m", "sh", "-c", script, str(built_probe_root), str(where)]
+    command = ["unshare", "-m", "sh", "-c", script, str(built_probe_root), str(folder)]
     calculate_elsewhere(
-        where, before=command, variables={"ROOTSTOCK_USER_LAYER": str(tmp_path / "overlay")}
+        folder, before=command, variables={"ROOTSTOCK_USER_LAYER": str(tmp_path / "user_layer")}
     )
-    assert (tmp_path / "overlay" / "home").is_dir()
+    assert (tmp_path / "user_layer" / "home").is_dir()
 
 
 @needs_root
 def test_no_inodes_left(built_probe_root, tmp_path):
     """A build where no more files can be created."""
-    where = tmp_path / "small"
-    where.mkdir()
+    folder = tmp_path / "small"
+    folder.mkdir()
     code = (
         "import sys\nfrom pathlib import Path\nfrom rootstock import RootstockError, find_root\n"
         "from rootstock.environments.build import prepare_environment\n"
@@ -81,13 +81,13 @@ def test_no_inodes_left(built_probe_root, tmp_path):
         "print(sorted(p.name for p in Path(sys.argv[1]).rglob('.*')))\n"
     )
     script = 'mount -t tmpfs -o nr_inodes=60 none "$0" && exec "$@"'
-    output = output_of(code, where, before=["unshare", "-m", "sh", "-c", script, where])
+    output = output_of(code, folder, before=["unshare", "-m", "sh", "-c", script, folder])
     error, left = output.rstrip().rsplit("\n", 1)
     assert error.startswith(("BuildError", "RootError")) and "No space left" in error
     assert left == "[]"
 
 
-def test_a_full_disk_for_the_overlay_is_a_clear_error(built_probe_root, tmp_path):
+def test_a_user_layer_that_cannot_be_written_is_a_clear_error(built_probe_root, tmp_path):
     file = tmp_path / "file"
     file.write_text("")
     root = Root(built_probe_root, user_layer=file / "below")
@@ -105,7 +105,7 @@ def test_a_root_that_cannot_be_written(path):
 
 @pytest.mark.model
 @needs_root
-def test_a_root_of_somebody_else(tmp_path):
+def test_a_root_of_another_user(tmp_path):
     (tmp_path / "root").mkdir(mode=0o755)
     as_nobody(
         f"""

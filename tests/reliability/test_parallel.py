@@ -89,19 +89,19 @@ def energy_of(calc, shift):
     return float(calc.get_potential_energy(atoms)), os.getpid(), calc.report.pid
 
 with RootstockCalculator("probe-misbehaving", root=sys.argv[1], device="cpu") as calc:
-    mine = energy_of(calc, 0.0)
+    before = energy_of(calc, 0.0)
     shifts = [0.0, 0.5, 1.0, 1.5]
     with joblib.parallel_config(backend="loky", n_jobs=2):
-        found = joblib.Parallel()(joblib.delayed(energy_of)(calc, shift) for shift in shifts)
-    print([round(energy - mine[0], 6) for energy, _, _ in found])
-    print(all(pid != os.getpid() and worker != mine[2] for _, pid, worker in found))
-    print(energy_of(calc, 0.0) == mine)
+        results = joblib.Parallel()(joblib.delayed(energy_of)(calc, shift) for shift in shifts)
+    print([round(energy - before[0], 6) for energy, _, _ in results])
+    print(all(pid != os.getpid() and worker != before[2] for _, pid, worker in results))
+    print(energy_of(calc, 0.0) == before)
 """
 
 
 def test_joblibs_loky(make, probe_root):
     """As in matcalc's calc_many(n_jobs=2). In a process of its own, because loky starts trackers."""
-    make("probe-null").report  # builds it
+    make("probe-null").report  # builds the environment
     assert output_of(LOKY, probe_root) == "[0.0, 6.0, 12.0, 18.0]\nTrue\nTrue\n"
 
 
@@ -110,13 +110,13 @@ def test_dasks_distributed(make):
     from distributed import Client, LocalCluster
 
     calc = make("probe-misbehaving")
-    mine = energy_of(calc, 0.0)[2]
+    before = energy_of(calc, 0.0)[2]
     with (
         LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address=None) as cluster,
         Client(cluster) as client,
     ):
         futures = [client.submit(energy_of, calc, shift, pure=False) for shift in SHIFTS]
-        found = client.gather(futures)
-    assert [energy for energy, _, _ in found] == pytest.approx(expected(SHIFTS))
-    assert all(pid != os.getpid() and worker != mine for _, pid, worker in found)
-    assert energy_of(calc, 1.0)[2] == mine
+        results = client.gather(futures)
+    assert [energy for energy, _, _ in results] == pytest.approx(expected(SHIFTS))
+    assert all(pid != os.getpid() and worker != before for _, pid, worker in results)
+    assert energy_of(calc, 1.0)[2] == before

@@ -1,6 +1,6 @@
 """Many calls with changing structures, compared with the direct call; memory, descriptors, pace.
 
-A short one belongs to the usual run. The long ones are ``pytest -m slow tests/reliability/test_soak.py``.
+The usual run includes a short one; the long ones run with ``pytest -m slow tests/reliability/test_soak.py``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LONG = 3000  # seconds
 
 
 def memory(pid: int) -> int:
-    """Resident memory in KiB."""
+    """Return the resident memory of a process in KiB."""
     return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1])
 
 
@@ -52,24 +52,24 @@ def structures(count: int, largest: int, seed: int = 1):
 def soak(calc: RootstockCalculator, count: int, largest: int) -> None:
     """Compare every call; measure memory, descriptors and pace along the way."""
     pid = calc.report.pid
-    reference, marks, paces = Reference(), [], []
+    reference, samples, paces = Reference(), [], []
     started = time.perf_counter()
     for number, atoms in enumerate(structures(count, largest)):
-        found = calc.get_property("forces", atoms)
+        forces = calc.get_property("forces", atoms)
         calc_results = calc.results
         reference.calculate(atoms)
         for name in ("energy", "forces", "stress", "charges"):
             assert identical(calc_results[name], reference.results[name]), (number, name)
-        assert identical(found, reference.results["forces"])
+        assert identical(forces, reference.results["forces"])
         if number % (count // 10) == count // 10 - 1:
-            marks.append((memory(os.getpid()), memory(pid), len(os.listdir("/proc/self/fd"))))
+            samples.append((memory(os.getpid()), memory(pid), len(os.listdir("/proc/self/fd"))))
             paces.append(time.perf_counter() - started)
             started = time.perf_counter()
     assert calc.report.pid == pid
-    host, worker, descriptors = (np.array(column) for column in zip(*marks, strict=True))
+    main, worker, descriptors = (np.array(column) for column in zip(*samples, strict=True))
     assert len(set(descriptors)) == 1
     # the largest structure so far sets both; after the first tenths nothing grows
-    assert host[-1] - host[3] < 20_000 and worker[-1] - worker[3] < 20_000, marks
+    assert main[-1] - main[3] < 20_000 and worker[-1] - worker[3] < 20_000, samples
     assert statistics.median(paces[-3:]) < 3 * statistics.median(paces[:3])
 
 
@@ -97,27 +97,29 @@ def test_a_soak_of_chgnet(torch_root, tmp_path):
             atoms.positions += generator.normal(scale=0.01, size=(len(atoms), 3))
             frames.append(atoms.copy())
     getters = ["get_potential_energy", "get_forces", "get_stress"]
-    theirs = model.direct(tmp_path, structures=[direct.pack(a) for a in frames], getters=getters)
-    marks = []
-    for number, (atoms, expected) in enumerate(zip(frames, theirs, strict=True)):
-        found = direct.evaluate(atoms, model.calc, getters)
+    expected_results = model.direct(
+        tmp_path, structures=[direct.pack(a) for a in frames], getters=getters
+    )
+    samples = []
+    for number, (atoms, expected) in enumerate(zip(frames, expected_results, strict=True)):
+        result = direct.evaluate(atoms, model.calc, getters)
         for name, value in expected["results"].items():
-            assert identical(found["results"][name], value), (number, name)
+            assert identical(result["results"][name], value), (number, name)
         if number % 200 == 199:
-            marks.append(memory(model.calc.report.pid))
+            samples.append(memory(model.calc.report.pid))
     model.calc.close()
-    assert marks[-1] - marks[4] < 50_000, marks
+    assert samples[-1] - samples[4] < 50_000, samples
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(LONG)
 def test_starting_and_closing_500_times(make):
     calc, atoms = make("probe-null"), Atoms("H")
-    marks = []
+    samples = []
     for number in range(500):
         calc.get_potential_energy(atoms)
         calc.close()
         atoms.positions += 0.1
         if number % 100 == 99:
-            marks.append((memory(os.getpid()), len(os.listdir("/proc/self/fd"))))
-    assert marks[-1][0] - marks[1][0] < 5000 and len({m[1] for m in marks}) == 1, marks
+            samples.append((memory(os.getpid()), len(os.listdir("/proc/self/fd"))))
+    assert samples[-1][0] - samples[1][0] < 5000 and len({m[1] for m in samples}) == 1, samples

@@ -1,4 +1,4 @@
-"""Odd paths, locales, umasks, limits and clocks."""
+"""Unusual paths, locales, umasks, limits and clocks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.users import needs_root
 
 
 @pytest.mark.parametrize("name", ["two words", 'quote\'s "double"', "new\nline", "x" * 250, "ü😀"])
-def test_odd_paths(built_probe_root, tmp_path, name):
+def test_unusual_paths(built_probe_root, tmp_path, name):
     path = tmp_path / name
     path.symlink_to(built_probe_root)
     calculate_elsewhere(path)

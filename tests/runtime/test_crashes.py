@@ -1,6 +1,6 @@
-"""The crash table: each way to fail in each phase, with the message and the time it takes.
+"""Crashes: each failure in each phase, with the error message and the time until it appears.
 
-The fixtures of conftest.py fail every one of these tests that leaves a process or a descriptor behind.
+The fixtures of conftest.py fail every test here that leaves a process or a descriptor behind.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.support.structures import copper, huge_structure
 
 pytestmark = pytest.mark.usefixtures("no_temporary_files")
 
-#: What happens, and what the error says. None: it never ends, so a limit on time has to end it.
+#: Failures, and the text of the error. None: the call never ends, so a limit on time has to end it.
 DEATHS = {
     "exit 0": "ended with exit code 0",
     "exit 1": "ended with exit code 1",
@@ -35,12 +35,12 @@ DEATHS = {
     "loop": None,
     "stdout": None,
 }
-#: What raises an exception, and what the error says.
+#: Failures that raise an exception, and the text of the error.
 RAISED = {
     "raise": "RuntimeError: the model's own words",
     "memory": "MemoryError",
 }
-#: Invalid results, and what the error says.
+#: Invalid results, and the text of the error.
 SPOILED = {
     "atoms": r"forces of shape \(5, 3\) and type float64 for 4 atoms",
     "nan": "non-finite forces: .* for atom 0, one of 4",
@@ -56,27 +56,27 @@ PROMPT = 3.0
 LIMIT = 1.5
 
 
-def died(what, error, seconds):
-    """Check what the error says, and how long it took to appear."""
-    text = DEATHS[what]
+def check_error(failure, error, seconds):
+    """Check the text of the error, and the time until it appeared."""
+    text = DEATHS[failure]
     assert seconds < PROMPT + (LIMIT if text is None else 0)
-    said = str(error.value)
-    assert "probe-crash" in said
-    assert "next call starts another" in said
+    message = str(error.value)
+    assert "probe-crash" in message
+    assert "next call starts another" in message
     if text is None:
         assert isinstance(error.value, (CallTimeoutError, WorkerDiedError)), error.value
     else:
         assert isinstance(error.value, WorkerDiedError)
-        assert text in said
-    if what not in ("stdout", "SIGSEGV"):
-        assert f"these are my last words: {what}" in said
-    assert len(said) < 10_000  # the tail of a log, not all of it
+        assert text in message
+    if failure not in ("stdout", "SIGSEGV"):
+        assert f"these are my last words: {failure}" in message
+    assert len(message) < 10_000  # the tail of a log, not all of it
 
 
 @pytest.mark.parametrize("when", ["1", "100"])
-@pytest.mark.parametrize("what", DEATHS)
-def test_deaths_in_a_call(make, what, when):
-    calc = crashing(make, what, when, timeout=LIMIT)
+@pytest.mark.parametrize("failure", DEATHS)
+def test_deaths_in_a_call(make, failure, when):
+    calc = crashing(make, failure, when, timeout=LIMIT)
     calc.report
     structure = copper(1)
     for _ in range(int(when) - 1):
@@ -86,36 +86,36 @@ def test_deaths_in_a_call(make, what, when):
     started = time.monotonic()
     with pytest.raises((WorkerDiedError, CallTimeoutError)) as error:
         calc.get_forces(structure)
-    died(what, error, time.monotonic() - started)
+    check_error(failure, error, time.monotonic() - started)
     if when == "100":  # with "1" the next worker's first call is its last one
         assert calc.get_forces(structure).shape == (4, 3)
 
 
-@pytest.mark.parametrize("what", DEATHS)
-def test_deaths_in_setup(make, what):
-    calc = crashing(make, what, "setup", startup_timeout=LIMIT)
+@pytest.mark.parametrize("failure", DEATHS)
+def test_deaths_in_setup(make, failure):
+    calc = crashing(make, failure, "setup", startup_timeout=LIMIT)
     for _ in range(2):  # the second error names its own cause
         started = time.monotonic()
         with pytest.raises((WorkerDiedError, CallTimeoutError)) as error:
             calc.get_forces(copper(1))
-        died(what, error, time.monotonic() - started)
+        check_error(failure, error, time.monotonic() - started)
 
 
-@pytest.mark.parametrize("what", DEATHS)
-def test_deaths_in_the_import(make, what, monkeypatch):
-    calc = crashing(make, what, "never", startup_timeout=LIMIT)
-    monkeypatch.setenv("PROBE_AT_IMPORT", what)
+@pytest.mark.parametrize("failure", DEATHS)
+def test_deaths_in_the_import(make, failure, monkeypatch):
+    calc = crashing(make, failure, "never", startup_timeout=LIMIT)
+    monkeypatch.setenv("PROBE_AT_IMPORT", failure)
     started = time.monotonic()
     with pytest.raises((WorkerDiedError, CallTimeoutError)) as error:
         calc.get_forces(copper(1))
-    died(what, error, time.monotonic() - started)
+    check_error(failure, error, time.monotonic() - started)
     monkeypatch.delenv("PROBE_AT_IMPORT")
     assert calc.get_forces(copper(1)).shape == (4, 3)
 
 
-@pytest.mark.parametrize("what", [*DEATHS, *RAISED])
-def test_anything_while_it_ends(make, what):
-    calc = crashing(make, what, "close")
+@pytest.mark.parametrize("failure", [*DEATHS, *RAISED])
+def test_any_failure_while_the_worker_ends(make, failure):
+    calc = crashing(make, failure, "close")
     calc.get_forces(copper(1))
     started = time.monotonic()
     calc.close()
@@ -140,7 +140,7 @@ def test_a_worker_that_does_not_read(make):
 
 
 @pytest.fixture
-def _childrens_ends_are_ignored():
+def _ignored_children():
     previous = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     yield
@@ -148,9 +148,9 @@ def _childrens_ends_are_ignored():
     signal.signal(signal.SIGCHLD, previous)
 
 
-@pytest.mark.usefixtures("_childrens_ends_are_ignored")
+@pytest.mark.usefixtures("_ignored_children")
 def test_a_caller_that_ignores_its_children(make):
-    """The kernel keeps no exit status then, so none is given. The worker itself ignores no signal."""
+    """The kernel keeps no exit status then, so the error has none. The worker itself ignores no signal."""
     calc = make("probe-misbehaving")
     structure = copper(1)
     structure.info["do"] = "false"
@@ -166,12 +166,12 @@ def test_a_caller_that_ignores_its_children(make):
     calc.close()
 
 
-@pytest.mark.parametrize("what", RAISED)
+@pytest.mark.parametrize("failure", RAISED)
 @pytest.mark.parametrize("when", ["import", "setup", "1", "100"])
-def test_exceptions(make, what, when, monkeypatch):
-    calc = crashing(make, what, when)
+def test_exceptions(make, failure, when, monkeypatch):
+    calc = crashing(make, failure, when)
     if when == "import":
-        monkeypatch.setenv("PROBE_AT_IMPORT", what)
+        monkeypatch.setenv("PROBE_AT_IMPORT", failure)
     structure = copper(1)
     kind = SetupError if when in ("import", "setup") else ModelError
     if when == "100":
@@ -179,9 +179,9 @@ def test_exceptions(make, what, when, monkeypatch):
             structure.positions += 1e-3
             calc.get_forces(structure)
         structure.positions += 1e-3
-    with pytest.raises((kind, WorkerDiedError), match=RAISED[what].partition(":")[0]) as error:
+    with pytest.raises((kind, WorkerDiedError), match=RAISED[failure].partition(":")[0]) as error:
         calc.get_forces(structure)
-    assert "probe-crash" in str(error.value) or RAISED[what] in str(error.value)
+    assert "probe-crash" in str(error.value) or RAISED[failure] in str(error.value)
     if when in ("1", "100"):
         pid = calc.report.pid
         structure.positions += 1e-3
@@ -189,16 +189,16 @@ def test_exceptions(make, what, when, monkeypatch):
         assert calc.report.pid == pid
 
 
-@pytest.mark.parametrize("what", SPOILED)
+@pytest.mark.parametrize("failure", SPOILED)
 @pytest.mark.parametrize("when", ["1", "100"])
-def test_results_that_cannot_be(make, what, when):
-    calc = crashing(make, what, when)
+def test_results_that_cannot_be(make, failure, when):
+    calc = crashing(make, failure, when)
     structure = copper(1)
     for _ in range(int(when) - 1):
         structure.positions += 1e-3
         calc.get_forces(structure)
     structure.positions += 1e-3
-    with pytest.raises(ModelError, match=SPOILED[what]):
+    with pytest.raises(ModelError, match=SPOILED[failure]):
         calc.get_forces(structure)
     assert "forces" not in calc.results
     assert calc.get_forces(structure).shape == (4, 3)  # the next call works

@@ -1,4 +1,4 @@
-"""What a model prints is kept, up to a limit."""
+"""The output of a model is kept, up to a limit."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def test_provenance_is_json(reference):
     assert len(provenance["build"]) == 16
 
 
-def test_tokens_stay_where_they_are(make, monkeypatch):
+def test_tokens_appear_nowhere(make, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     monkeypatch.setenv("WANDB_API_KEY", "wandb_secret")
     calc = make("probe-misbehaving")
@@ -40,12 +40,12 @@ def test_tokens_stay_where_they_are(make, monkeypatch):
 
 @pytest.mark.model
 def test_own_weights_are_in_the_provenance(user_layer, tmp_path):
-    weights = tmp_path / "mine.pt"
-    weights.write_bytes(b"mine")
+    weights = tmp_path / "own.pt"
+    weights.write_bytes(b"own")
     file = user_layer.writable.environments / "file_env.py"
     file.parent.mkdir(parents=True, exist_ok=True)
     text = PROBE.read_text().replace('if model == "null"', 'if model.endswith(".pt")')
     file.write_text(text)
     with RootstockCalculator(f"file-{weights}", root=user_layer, device="cpu") as calc:
-        digest = hashlib.sha256(b"mine").hexdigest()
+        digest = hashlib.sha256(b"own").hexdigest()
         assert calc.provenance.weights == {str(weights): digest}

@@ -30,7 +30,7 @@ from tests.support.structures import copper
         ("probe-do-raise-oddly", "message can't be shown"),
     ],
 )
-def test_a_setup_that_fails_says_so_each_time(make, model, message):
+def test_a_setup_that_fails_raises_each_time(make, model, message):
     atoms = copper()
     atoms.calc = make(model)
     for _ in range(2):
@@ -85,7 +85,7 @@ def test_a_property_that_the_model_refuses_while_it_runs(misbehaving):
 
 
 @pytest.mark.parametrize(
-    ("what", "message"),
+    ("action", "message"),
     [
         ("exit-0", "exit code 0"),
         ("exit-9", "exit code 9"),
@@ -97,14 +97,14 @@ def test_a_property_that_the_model_refuses_while_it_runs(misbehaving):
         ("close", "while it calculated"),
     ],
 )
-def test_a_worker_that_dies_says_how_and_the_next_call_works(misbehaving, what, message):
+def test_a_worker_that_dies_says_how_and_the_next_call_works(misbehaving, action, message):
     started = time.monotonic()
     with pytest.raises(WorkerDiedError, match=message) as caught:
-        ask(misbehaving, what)
+        ask(misbehaving, action)
     assert time.monotonic() - started < 8
     assert "loading misbehaving" in caught.value.log_tail
     assert "'probe-misbehaving'" in str(caught.value)
-    if what.startswith("exit"):
+    if action.startswith("exit"):
         assert "last words on stdout" in str(caught.value)
     assert works(misbehaving)
 
@@ -121,10 +121,10 @@ def test_a_timeout_stops_the_worker_and_the_next_call_works(make):
     atoms = copper()
     atoms.calc = make("probe-misbehaving", timeout=2)
     atoms.get_forces()
-    for what in ("sleep-60", "SIGSTOP"):
+    for action in ("sleep-60", "SIGSTOP"):
         started = time.monotonic()
         with pytest.raises(CallTimeoutError, match="timeout=2 s") as caught:
-            ask(atoms, what)
+            ask(atoms, action)
         assert isinstance(caught.value, TimeoutError)
         assert time.monotonic() - started < 8
         assert works(atoms)

@@ -36,12 +36,12 @@ def test_nothing_of_the_caller_reaches_the_worker(make, monkeypatch, tmp_path):
     ):
         if name != "PYTHONHOME":
             monkeypatch.setenv(name, str(tmp_path))
-    monkeypatch.setenv("MINE", "kept")
+    monkeypatch.setenv("OWN", "kept")
     calc = make("probe-world", threads=3)
     calc.calculate(copper())
     world = calc.results
     seen = world["environ"]
-    assert seen["MINE"] == "kept"
+    assert seen["OWN"] == "kept"
     assert not [
         name for name in seen if name.startswith(("PYTHON", "CONDA", "UV_", "VIRTUAL", "LD_"))
     ]
@@ -57,7 +57,7 @@ def test_nothing_of_the_caller_reaches_the_worker(make, monkeypatch, tmp_path):
     assert world["stdin"] == ""
 
 
-def test_the_users_token_is_still_found(make, monkeypatch, tmp_path):
+def test_the_worker_knows_the_path_of_the_users_token(make, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("HF_HOME", raising=False)
     token = tmp_path / ".cache" / "huggingface" / "token"
@@ -73,13 +73,13 @@ def test_the_users_token_is_still_found(make, monkeypatch, tmp_path):
 def test_variables_of_the_environment_file(probe_root):
     text = PROBE.read_text().replace(
         '# ///\n"',
-        '# [tool.rootstock.variables]\n# MINE = "set"\n# OMP_NUM_THREADS = "7"\n# ///\n"',
+        '# [tool.rootstock.variables]\n# OWN = "set"\n# OMP_NUM_THREADS = "7"\n# ///\n"',
     )
     (probe_root / "environments" / "probe_env.py").write_text(text)
     from ase.build import bulk
 
     with RootstockCalculator("probe-world", root=probe_root) as calc:
         calc.calculate(bulk("Cu"))
-        assert calc.results["environ"]["MINE"] == "set"
+        assert calc.results["environ"]["OWN"] == "set"
         assert calc.results["environ"]["OMP_NUM_THREADS"] == "7"
     shutil.copyfile(PROBE, probe_root / "environments" / "probe_env.py")

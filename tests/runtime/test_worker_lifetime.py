@@ -1,4 +1,4 @@
-"""Workers end with the process that started them, in whatever way it ends."""
+"""Workers end with the process that started them, however it ends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.waiting import wait_until
 
 
 @pytest.mark.parametrize("death", ["SIGKILL", "SIGTERM", "SystemExit", "nothing"])
-def test_a_worker_dies_with_its_host(make, death):
+def test_a_worker_ends_with_the_main_process(make, death):
     end = {"SystemExit": "sys.exit(0)", "nothing": ""}
     code = (
         "import os, signal, sys, threading, time\n"
@@ -42,12 +42,12 @@ def test_a_worker_dies_with_its_host(make, death):
         assert done.stderr == ""
 
 
-HOST = """
+MAIN = """
 import sys, time
 from ase.build import bulk
 from rootstock import RootstockCalculator
 root, phase = sys.argv[1:]
-options = {"what": "SIGSTOP", "when": "setup"} if phase == "setup" else {"what": "loop", "when": "2"}
+options = {"failure": "SIGSTOP", "when": "setup"} if phase == "setup" else {"failure": "loop", "when": "2"}
 calc = RootstockCalculator("probe-crash", root=root, device="cpu", setup_kwargs=options)
 print("begin", flush=True)
 atoms = bulk("Cu")
@@ -62,13 +62,13 @@ time.sleep(600)
 
 @pytest.mark.parametrize("phase", ["import", "setup", "call", "idle"])
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])
-def test_a_host_that_is_killed_takes_its_workers_along(make, probe_root, phase, name, monkeypatch):
+def test_killing_the_main_process_ends_its_workers(make, probe_root, phase, name, monkeypatch):
     calc = make("probe-null")
     calc.report  # builds it
     calc.close()
     if phase == "import":
         monkeypatch.setenv("PROBE_AT_IMPORT", "loop")
-    command = [sys.executable, "-c", HOST, str(probe_root), phase]
+    command = [sys.executable, "-c", MAIN, str(probe_root), phase]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "begin\n"
         if phase in ("call", "idle"):
@@ -82,11 +82,11 @@ def test_a_host_that_is_killed_takes_its_workers_along(make, probe_root, phase, 
     assert wait_for_no_workers()
 
 
-def test_a_worker_ends_with_its_host_where_the_kernel_does_not_see_to_it(make, probe_root):
+def test_a_worker_ends_with_the_main_process_without_the_kernels_help(make, probe_root):
     calc = make("probe-null")
     calc.report  # builds it
     calc.close()
-    code = f"import rootstock.support.processes as c\nc._attach = lambda *_: None\n{HOST}"
+    code = f"import rootstock.support.processes as c\nc._attach = lambda *_: None\n{MAIN}"
     command = [sys.executable, "-c", code, str(probe_root), "call"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert [process.stdout.readline() for _ in range(2)] == ["begin\n", "idle\n"]

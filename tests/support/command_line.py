@@ -16,6 +16,6 @@ def run(*arguments):
 
 def as_json(*arguments):
     """Run a command that must succeed; return what it prints with --json."""
-    done = run(*arguments, "--json")
-    assert done.exit_code == 0, done.output
-    return json.loads(done.stdout)
+    result = run(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)

@@ -1,7 +1,7 @@
-"""Runs inside a model's environment, without Rootstock: what the model itself says.
+"""Evaluate a model inside its environment, without Rootstock.
 
 ``python -I direct.py REQUEST ANSWER``: both are pickles of plain dicts and arrays. The file is also
-imported by the tests, so that both sides drive the very same functions.
+imported by the tests, so that both sides call the same functions.
 """
 
 import copy
@@ -44,42 +44,42 @@ def unpack(packed):
 
 
 def evaluate(atoms, calc, getters):
-    """Call ASE's getters one after the other; return what they and the calculator gave."""
+    """Call ASE's getters in turn; return their values and the calculator's results."""
     atoms.calc = calc
-    found = {getter: getattr(atoms, getter)() for getter in getters}
+    values = {getter: getattr(atoms, getter)() for getter in getters}
     numeric = (int, float, np.ndarray, np.generic)
     # copied: some calculators (EMT) overwrite the arrays of their last results in the next call
     results = {k: copy.copy(v) for k, v in calc.results.items() if isinstance(v, numeric)}
-    return {"getters": found, "results": results}
+    return {"getters": values, "results": results}
 
 
-def drive(atoms, calc, how):
-    """Move the atoms as `how` says; return positions, cells and energies on the way."""
+def drive(atoms, calc, settings):
+    """Relax the atoms or run dynamics; return positions, cell and total energy of every step."""
     from ase import units
     from ase.filters import FrechetCellFilter
     from ase.md.verlet import VelocityVerlet
     from ase.optimize import BFGS
 
     atoms.calc = calc
-    if how["method"] == "md":
+    if settings["method"] == "md":
         thermal = np.sqrt(units.kB * 300 * atoms.get_masses())[:, None]
         atoms.set_momenta(thermal * np.random.default_rng(7).normal(size=atoms.positions.shape))
         runner = VelocityVerlet(atoms, timestep=2 * units.fs)
     else:
-        target = FrechetCellFilter(atoms) if how["method"] == "cell" else atoms
+        target = FrechetCellFilter(atoms) if settings["method"] == "cell" else atoms
         runner = BFGS(target, logfile=None)
-    seen = []
+    steps = []
 
-    def look():
+    def record():
         total = atoms.get_potential_energy() + atoms.get_kinetic_energy()
-        seen.append((atoms.positions.copy(), atoms.cell.array.copy(), float(total)))
+        steps.append((atoms.positions.copy(), atoms.cell.array.copy(), float(total)))
 
-    runner.attach(look)
-    if how["method"] == "md":
-        runner.run(how["steps"])
+    runner.attach(record)
+    if settings["method"] == "md":
+        runner.run(settings["steps"])
     else:
-        runner.run(fmax=0.001, steps=how["steps"])
-    return seen
+        runner.run(fmax=0.001, steps=settings["steps"])
+    return steps
 
 
 def answer(request):
@@ -98,6 +98,6 @@ def answer(request):
 
 if __name__ == "__main__":
     with open(sys.argv[1], "rb") as stream:
-        asked = pickle.load(stream)
+        request = pickle.load(stream)
     with open(sys.argv[2], "wb") as stream:
-        pickle.dump(answer(asked), stream, protocol=4)
+        pickle.dump(answer(request), stream, protocol=4)

@@ -1,4 +1,4 @@
-"""An i-PI server by hand."""
+"""An i-PI server whose messages a test sends and reads itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rootstock.protocol import messages as m
 
 
 class ManualServer:
-    """An i-PI server by hand."""
+    """A listening socket; each accepted connection is a plain socket."""
 
     def __init__(self, path) -> None:
         self.listener = socket.socket(socket.AF_UNIX)
@@ -44,7 +44,7 @@ BOX = np.eye(3) * 10
 
 
 def hung_up(wire) -> bool:
-    """Tell if the other end is gone, with or without what it had not read."""
+    """Tell if the client closed the connection, whether or not it had read everything."""
     try:
         return wire.recv(1) == b""
     except ConnectionResetError:

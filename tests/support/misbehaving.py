@@ -1,16 +1,16 @@
-"""The probe models that fail when they are told to."""
+"""The probe models that fail on request."""
 
 from __future__ import annotations
 
 
-def crashing(make, what: str, when: str, **limits):
-    """Return a calculator whose model fails in one way: in its setup, in its n-th call, at its end."""
-    return make("probe-crash", setup_kwargs={"what": what, "when": when}, **limits)
+def crashing(make, failure: str, when: str, **limits):
+    """Return a calculator whose model fails in its setup, in its n-th call or at its end."""
+    return make("probe-crash", setup_kwargs={"failure": failure, "when": when}, **limits)
 
 
-def ask(atoms, what: str) -> float:
-    """Return the energy from a model that first does what it is told."""
-    atoms.info["do"] = what
+def ask(atoms, action: str) -> float:
+    """Return the energy from a model that performs an action first."""
+    atoms.info["do"] = action
     return atoms.get_potential_energy()
 
 

@@ -30,7 +30,7 @@ class Model:
         self._options = options
 
     def direct(self, tmp_path: Path, **request):
-        """Run the same in a process of the environment that knows nothing of Rootstock."""
+        """Evaluate the same model in a process of its environment, without Rootstock."""
         self.calc.report
         spec = self.calc.spec
         request = {
@@ -40,10 +40,10 @@ class Model:
             "threads": 1,
             **request,
         }
-        asked, answered = tmp_path / "asked", tmp_path / "answered"
-        asked.write_bytes(pickle.dumps(request, protocol=4))
+        request_file, answer_file = tmp_path / "request", tmp_path / "answer"
+        request_file.write_bytes(pickle.dumps(request, protocol=4))
         variables = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
         variables |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "HOME": str(tmp_path)}
-        command = [python_of(self.calc), "-I", DIRECT, asked, answered]
+        command = [python_of(self.calc), "-I", DIRECT, request_file, answer_file]
         subprocess.run(command, check=True, env=variables, cwd=tmp_path, capture_output=True)
-        return pickle.loads(answered.read_bytes())
+        return pickle.loads(answer_file.read_bytes())

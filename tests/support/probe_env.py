@@ -2,7 +2,7 @@
 # requires-python = ">=3.9"
 # dependencies = ["ase>=3.22.1"]
 # ///
-"""The test suite's own environment: one build, many small models. `model` says which."""
+"""The environment of the test suite: many small models in one build."""
 
 import math
 import os
@@ -17,7 +17,7 @@ MODELS = {"reference": "depends on all inputs", "null": "zeros"}
 
 
 class Reference(Calculator):
-    """Depends on everything that a model may read, and shows odd result types."""
+    """Depends on everything that a model may read, and returns unusual result types."""
 
     implemented_properties = ["energy", "free_energy", "forces", "stress", "charges", "magmoms"]
 
@@ -83,7 +83,7 @@ class Null(Calculator):
 
 
 class Misbehaving(Null):
-    """Does what ``info["do"]`` says before it answers."""
+    """Performs the action ``info["do"]`` before it answers."""
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         act(atoms.info.get("do", ""))
@@ -114,7 +114,7 @@ class Committee(Calculator):
 
 
 def download():
-    """As libraries do: weights in a cache, a lock file beside them each time, a config file."""
+    """Write files as model libraries do: weights in a cache, a lock file beside them, settings."""
     cache = os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
     folder = os.path.join(cache, "probe")
     path = os.path.join(folder, "weights.bin")
@@ -135,24 +135,24 @@ def download():
 
 
 class Crash(Null):
-    """Does what it is told at its n-th call, or when its process ends."""
+    """Fails in its n-th call, or when its process ends."""
 
-    def __init__(self, what, when):
+    def __init__(self, failure, when):
         super().__init__()
-        self.what, self.when, self.calls = what, when, 0
+        self.failure, self.when, self.calls = failure, when, 0
         if when == "close":
             import atexit
 
-            atexit.register(crash, what)
+            atexit.register(crash, failure)
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)
         self.calls += 1
         if self.when == str(self.calls):
-            if self.what in SPOILED:
-                self.results = SPOILED[self.what](len(atoms))
+            if self.failure in SPOILED:
+                self.results = SPOILED[self.failure](len(atoms))
             else:
-                crash(self.what)
+                crash(self.failure)
 
 
 SPOILED = {
@@ -167,7 +167,7 @@ SPOILED = {
 
 
 def wire():
-    """Return the socket to the host, as a model library never should."""
+    """Return the socket to the main process, which a model library must not use."""
     for name in sorted(os.listdir("/proc/self/fd"), key=int):
         try:
             if os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
@@ -177,88 +177,88 @@ def wire():
     raise OSError("no socket")
 
 
-def crash(what):
-    print("these are my last words:", what, flush=True)
-    if what == "half a reply":
+def crash(failure):
+    print("these are my last words:", failure, flush=True)
+    if failure == "half a reply":
         os.write(wire(), b"FORCER")
         os._exit(0)
-    if what == "half a reply, then nothing":
+    if failure == "half a reply, then nothing":
         os.write(wire(), b"FORCEREADY")
         time.sleep(600)
-    if what == "garbage":
+    if failure == "garbage":
         os.write(wire(), b"\xff" * 4096)
         time.sleep(600)
-    if what == "close socket":
+    if failure == "close socket":
         os.close(wire())
         time.sleep(600)
-    if what == "memory":
+    if failure == "memory":
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
         raise MemoryError(len(bytearray(2**33)))
-    if what == "loop":
+    if failure == "loop":
         while True:
             pass
-    if what == "stdout":
+    if failure == "stdout":
         while True:
             print("x" * 1000)
-    if what == "exit 0":
+    if failure == "exit 0":
         sys.exit(0)
-    if what == "exit 1":
+    if failure == "exit 1":
         sys.exit(1)
-    if what == "os._exit":
+    if failure == "os._exit":
         os._exit(3)
-    act({"dozen helpers": "helpers", "SIGSEGV": "segfault"}.get(what, what))
+    act({"dozen helpers": "helpers", "SIGSEGV": "segfault"}.get(failure, failure))
 
 
-def act(what):
-    if what == "raise":
+def act(action):
+    if action == "raise":
         raise RuntimeError("the model's own words")
-    if what == "raise-oddly":
+    if action == "raise-oddly":
 
         class OddError(Exception):
             def __str__(self):
                 raise ValueError
 
         raise OddError
-    if what == "missing":
+    if action == "missing":
         from ase.calculators.calculator import PropertyNotImplementedError
 
         raise PropertyNotImplementedError("not today")
-    if what.startswith("exit-"):
+    if action.startswith("exit-"):
         print("last words on stdout")
-        os._exit(int(what[5:]))
-    if what == "sys.exit":
+        os._exit(int(action[5:]))
+    if action == "sys.exit":
         sys.exit(3)
-    if what.startswith("SIG"):
+    if action.startswith("SIG"):
         print("before the signal", file=sys.stderr)
-        os.kill(os.getpid(), getattr(signal, what))
+        os.kill(os.getpid(), getattr(signal, action))
         time.sleep(60)
-    if what == "segfault":
+    if action == "segfault":
         import ctypes
 
         ctypes.string_at(0)
-    if what.startswith("sleep-"):
-        time.sleep(float(what[6:]))
-    if what == "helpers":  # helper processes that inherit all they can and outlive their parent
+    if action.startswith("sleep-"):
+        time.sleep(float(action[6:]))
+    if action == "helpers":  # helper processes that inherit all they can and outlive their parent
         for _ in range(12):
             if os.fork() == 0:
                 time.sleep(600)
                 os._exit(0)
         os._exit(1)
-    if what == "noise":
+    if action == "noise":
         for _ in range(2000):
             print("x" * 10000)
-    if what == "false":
+    if action == "false":
         import subprocess
 
         if subprocess.run(["false"], check=False).returncode != 1:
             raise RuntimeError("a process that failed seems to have ended well")
-    if what == "stderr":
+    if action == "stderr":
         sys.stderr.write("x" * 10**6)
-    if what == "some noise":
+    if action == "some noise":
         print("x" * 10000)
-    if what == "close":
+    if action == "close":
         for descriptor in range(3, 50):
             try:
                 os.close(descriptor)
@@ -270,7 +270,7 @@ def setup(model, device, **options):
     print("loading", model, "on", device)
     if model == "crash":
         if options["when"] == "setup":
-            crash(options["what"])
+            crash(options["failure"])
         return Crash(**options)
     if model == "null":
         return Null()
@@ -304,7 +304,7 @@ def setup(model, device, **options):
 
 
 class World(Calculator):
-    """Tells what the worker sees of the world."""
+    """Returns the worker's variables, paths, arguments and modules."""
 
     implemented_properties = ["energy"]
 

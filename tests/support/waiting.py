@@ -20,18 +20,18 @@ def wait_until(condition, within: float = 5.0, pause: float = 0.02) -> bool:
 @contextlib.contextmanager
 def background(function, *arguments, **options):
     """Run a function in a thread; yield a list that receives its result or its error."""
-    done = []
+    outcome = []
 
     def call():
         try:
-            done.append(function(*arguments, **options))
+            outcome.append(function(*arguments, **options))
         except BaseException as error:
-            done.append(error)
+            outcome.append(error)
 
     thread = threading.Thread(target=call)
     thread.start()
     try:
-        yield done
+        yield outcome
     finally:
         thread.join(20)
         assert not thread.is_alive()
