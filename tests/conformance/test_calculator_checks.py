@@ -1,4 +1,4 @@
-"""check_calculator passes correct calculators, and each of its checks finds a mistake."""
+"""check_calculator passes correct calculators, and each of its checks detects a mistake."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Wrong(EMT):
         ("nan elsewhere", "stress is the derivative"),
     ],
 )
-def test_each_mistake_is_found(mistake, name):
+def test_each_mistake_is_detected(mistake, name):
     assert any(title.startswith(name) for title in failed(Wrong(mistake), copper(1)))
 
 
@@ -107,7 +107,7 @@ def test_a_property_that_fails_is_named():
         assert "forces" in checks["a second evaluation returns the same"].detail
 
 
-def test_checks_that_say_nothing_are_not_applicable():
+def test_checks_may_not_apply():
     checks = checks_of(EMT(), water())
     for name in (
         "a shift by a lattice vector keeps the energy",
@@ -121,13 +121,13 @@ def test_checks_that_say_nothing_are_not_applicable():
 
 def test_a_verification_passes_if_nothing_failed_and_something_passed():
     checks = check_calculator(EMT(), water())
-    idle = tuple(check for check in checks if check.outcome == "not applicable")
+    inapplicable = tuple(check for check in checks if check.outcome == "not applicable")
 
     def passes(chosen) -> bool:
         return Verification("emt", "", "cpu", "host", "now", tuple(chosen)).passed
 
     assert passes(checks)
-    assert idle and not passes(idle)
+    assert inapplicable and not passes(inapplicable)
     assert not passes(())
     assert not passes([*checks, *check_calculator(Wrong("nan"), water())])
 
@@ -152,7 +152,7 @@ def test_samples_are_small_and_not_stationary():
         assert atoms.cell.rank == 3
 
 
-def test_nothing_is_changed():
+def test_the_structure_is_not_changed():
     atoms = bulk("Cu", cubic=True)
     atoms.rattle(0.05, seed=1)
     before = atoms.copy()

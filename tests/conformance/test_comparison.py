@@ -1,4 +1,4 @@
-"""Results are compared property by property; what is missing or NaN is a problem with a name."""
+"""Results are compared property by property; a missing or NaN property is named as a problem."""
 
 from __future__ import annotations
 

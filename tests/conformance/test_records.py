@@ -30,7 +30,7 @@ def record(**changes) -> Verification:
     return Verification(**{**values, **changes})
 
 
-def test_a_record_comes_back_as_it_was(tmp_path):
+def test_a_record_is_read_back_unchanged(tmp_path):
     root = Root(tmp_path)
     write_verification(root, "mace", "medium", record())
     write_verification(root, "mace", "", record(model="mace"))
@@ -79,7 +79,7 @@ def test_records_of_earlier_versions_are_read(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "[]", '"text"', "{}", '{"checks": 3}', '{"checks": []}'])
-def test_files_that_are_no_records_are_left_out(tmp_path, text):
+def test_files_without_a_valid_record_are_left_out(tmp_path, text):
     folder = tmp_path / "records" / "verified" / "mace" / "default"
     folder.mkdir(parents=True)
     (folder / "node-cpu.json").write_text(text)

@@ -14,7 +14,7 @@ STRUCTURES = [from_atoms(copper(1)), from_atoms(copper(2))]
 
 
 class FakeEvaluator:
-    """Returns what a function of (structure, number of the call, previous structure) returns."""
+    """Returns the results of a function of (structure, number of the call, previous structure)."""
 
     provenance = None
 
@@ -48,10 +48,10 @@ def noisy(structure, count, previous):
     return {**exact(structure, count, previous), "energy": 1.0 + 1e-6 * (count % 2)}
 
 
-def remembering(structure, count, previous):
-    """Return an energy that depends on the structure before, as of a stale neighbour list."""
-    off = 1e-6 if previous is not None and len(previous.positions) == 8 else 0.0
-    return {**exact(structure, count, previous), "energy": 1.0 + off}
+def with_memory(structure, count, previous):
+    """Return an energy that depends on the previous structure, as with a stale neighbour list."""
+    shift = 1e-6 if previous is not None and len(previous.positions) == 8 else 0.0
+    return {**exact(structure, count, previous), "energy": 1.0 + shift}
 
 
 def check(worker, direct=exact, structures=STRUCTURES):
@@ -95,7 +95,7 @@ def test_beyond_the_noise_it_fails():
     assert equals.failed and "eV/atom (repeat noise: energy to 2.5e-07 eV/atom)" in equals.detail
 
 
-def test_noise_of_one_property_excuses_no_other():
+def test_noise_counts_only_for_its_own_property():
     def wrong_forces(structure, count, previous):
         return {"energy": 1.0, "forces": structure.positions * -1.0 + 1e-12}
 
@@ -104,19 +104,19 @@ def test_noise_of_one_property_excuses_no_other():
 
 
 @pytest.mark.parametrize("structures", [STRUCTURES, [STRUCTURES[1]]])
-def test_what_a_model_remembers_of_other_structures_is_measured(structures):
-    repeats, _, noise = check(remembering, remembering, structures)
+def test_the_effect_of_previous_structures_is_measured(structures):
+    repeats, _, noise = check(with_memory, with_memory, structures)
     assert noise["energy"] > 0
     assert "after other structures: energy to" in repeats.detail
 
 
-def test_a_model_that_remembers_is_compared_in_the_same_state():
-    _, equals, _ = check(remembering, remembering)
+def test_a_model_with_a_memory_is_compared_in_the_same_state():
+    _, equals, _ = check(with_memory, with_memory)
     assert equals.detail.startswith("bit for bit (repeat noise: energy")
 
 
 @pytest.mark.parametrize("name", ["energy", "forces"])
-def test_a_property_that_one_side_lacks_fails(name):
+def test_a_property_that_is_missing_on_one_side_fails(name):
     def without(structure, count, previous):
         results = exact(structure, count, previous)
         del results[name]
@@ -128,7 +128,7 @@ def test_a_property_that_one_side_lacks_fails(name):
     assert equals.failed and f"{name} is missing in the worker" in equals.detail
 
 
-def test_nan_is_no_equality():
+def test_nan_is_not_equal_to_nan():
     def not_a_number(structure, count, previous):
         return {**exact(structure, count, previous), "charges": np.full(4, np.nan)}
 

@@ -34,7 +34,7 @@ def by_name(verification):
 
 
 def rich_copper():
-    """Return copper with everything that a model may read beside positions."""
+    """Return copper with every input that a model may read besides positions."""
     atoms = copper(1)
     atoms.set_initial_charges([0.5, -0.5, 0.25, 0.0])
     atoms.set_initial_magnetic_moments([1.0, -1.0, 2.0, 0.0])
@@ -119,7 +119,7 @@ def test_a_direct_call_that_ends_early_is_an_error(probe_root):
 
 
 def test_a_model_in_its_environment(probe_root, tmp_path):
-    root = Root(probe_root, user_layer=tmp_path / "overlay")
+    root = Root(probe_root, user_layer=tmp_path / "user_layer")
     with RootstockCalculator("probe-emt", root=root, device="cpu", threads=1) as calc:
         verification = verify(calc, [copper(1)])
     assert verification.passed, verification
@@ -137,7 +137,7 @@ def test_a_model_in_its_environment(probe_root, tmp_path):
 
 
 def test_a_model_string_is_enough(probe_root, tmp_path):
-    root = Root(probe_root, user_layer=tmp_path / "overlay")
+    root = Root(probe_root, user_layer=tmp_path / "user_layer")
     verification = rootstock.verify("probe-emt", [copper(1)], root=root, device="cpu", threads=1)
     assert verification.passed and verification.model == "probe-emt"
     assert latest(root, "probe", "emt") == [verification]
@@ -186,10 +186,10 @@ def test_a_model_that_does_not_start_is_an_error(probe_root):
         verify("probe-do-raise", root=probe_root, device="cpu")
 
 
-def test_a_model_that_prints_a_lot_stops_nothing(probe_root, tmp_path, monkeypatch):
-    """More than a pipe holds, on stderr, in the direct call too."""
+def test_a_model_that_prints_a_lot_is_verified(probe_root, tmp_path, monkeypatch):
+    """More than a pipe holds, on stderr, also in the direct call."""
     monkeypatch.setenv("PROBE_AT_IMPORT", "stderr")
-    root = Root(probe_root, user_layer=tmp_path / "overlay")
+    root = Root(probe_root, user_layer=tmp_path / "user_layer")
     with RootstockCalculator("probe-emt", root=root, device="cpu", threads=1) as calc:
         assert verify(calc, [copper(1)]).passed
 
@@ -212,7 +212,7 @@ def test_an_unknown_setting_is_an_error(tmp_path):
     assert not (tmp_path / "root" / "envs").exists()  # before anything is built
 
 
-def test_claimed_elements_are_tried(tmp_path):
+def test_the_elements_of_the_file_are_checked(tmp_path):
     path = with_settings(tmp_path, "claims", 'elements = "Cu Na Xx"')
     verification = verify("emt", environment=path, root=tmp_path / "root", device="cpu", threads=1)
     check = by_name(verification)["works for Cu Na Xx"]
@@ -224,11 +224,11 @@ def test_claimed_elements_are_tried(tmp_path):
 
 def test_the_command(probe_root):
     arguments = ["--root", str(probe_root), "--device", "cpu", "--json"]
-    done = run("verify", "probe-emt", *arguments)
-    assert done.exit_code == 0, done.output
-    (verification,) = json.loads(done.stdout)["verifications"]
+    result = run("verify", "probe-emt", *arguments)
+    assert result.exit_code == 0, result.output
+    (verification,) = json.loads(result.stdout)["verifications"]
     assert verification["model"] == "probe-emt"
     assert {check["outcome"] for check in verification["checks"]} <= {"passed", "not applicable"}
-    done = run("verify", "probe-misbehaving", *arguments)  # forces that are not
-    assert done.exit_code == 9
-    assert json.loads(done.stdout)["passed"] is False
+    result = run("verify", "probe-misbehaving", *arguments)  # wrong forces
+    assert result.exit_code == 9
+    assert json.loads(result.stdout)["passed"] is False

@@ -35,8 +35,8 @@ def test_a_build_is_locked_complete_and_reused_without_uv(root, monkeypatch):
     assert "sha256" in lock
     assert list(built.python.parent.parent.rglob("six*.pyc"))
     assert os.readlink(built.environment.writable.builds / "current") == built.build.id
-    marker = json.loads((built.python.parent.parent / "rootstock.json").read_text())
-    assert marker["key"] == built.build.id
+    record = json.loads((built.python.parent.parent / "rootstock.json").read_text())
+    assert record["key"] == built.build.id
     assert not leftovers(root)
     monkeypatch.setattr("rootstock.environments.build.Uv", None)  # any use would raise
     assert build(root, dependencies='"six==1.16.0"') == built
@@ -60,7 +60,7 @@ def test_a_lock_made_again_is_equal(root):
     assert build(root, dependencies='"six==1.16.0"').build.id == first.build.id
 
 
-def test_the_caller_and_uvs_variables(root, monkeypatch, tmp_path):
+def test_uvs_variables_count_and_pythons_do_not(root, monkeypatch, tmp_path):
     constraint = tmp_path / "c.txt"
     constraint.write_text("six==1.15.0\n")
     monkeypatch.setenv("UV_CONSTRAINT", str(constraint))
@@ -70,16 +70,16 @@ def test_the_caller_and_uvs_variables(root, monkeypatch, tmp_path):
     assert 'version = "1.15.0"' in built.environment.writable.lock.read_text()
 
 
-def test_tool_uv_counts_in_full(root, tmp_path):
-    package = tmp_path / "mine"
+def test_all_of_tool_uv_counts(root, tmp_path):
+    package = tmp_path / "local"
     package.mkdir()
     (package / "pyproject.toml").write_text(
-        '[project]\nname = "mine"\nversion = "7"\n[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
+        '[project]\nname = "local"\nversion = "7"\n[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
     )
-    (package / "mine.py").write_text("x = 1\n")
-    extra = f'[tool.uv]\noverride-dependencies = ["six==1.14.0"]\n[tool.uv.sources]\nmine = {{ path = "{package}" }}'
-    built = build(root, dependencies='"mine", "six"', extra=extra)
-    code = "import importlib.metadata as m; print(m.version('mine'), m.version('six'))"
+    (package / "local.py").write_text("x = 1\n")
+    extra = f'[tool.uv]\noverride-dependencies = ["six==1.14.0"]\n[tool.uv.sources]\nlocal = {{ path = "{package}" }}'
+    built = build(root, dependencies='"local", "six"', extra=extra)
+    code = "import importlib.metadata as m; print(m.version('local'), m.version('six'))"
     done = subprocess.run([built.python, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "7 1.14.0\n"
 
@@ -94,7 +94,7 @@ def test_tool_uv_counts_in_full(root, tmp_path):
         ({"extra": "[tool.uv]\nindex-url = 5"}, "own words"),
     ],
 )
-def test_a_build_that_fails_shows_uvs_words_and_leaves_nothing(root, parts, message):
+def test_a_failed_build_shows_uvs_message_and_leaves_nothing(root, parts, message):
     write_environment_file(root.writable.environments, **parts)
     with pytest.raises(BuildError, match=message) as caught:
         build(root, **parts)
@@ -103,7 +103,7 @@ def test_a_build_that_fails_shows_uvs_words_and_leaves_nothing(root, parts, mess
     assert not list(resolve("my", root)[0].writable.builds.iterdir())
 
 
-def test_a_python_that_cannot_be_had(root, monkeypatch):
+def test_a_python_that_is_not_available(root, monkeypatch):
     monkeypatch.setenv("UV_PYTHON_DOWNLOADS", "never")
     path = write_environment_file(root.writable.environments)
     path.write_text(path.read_text().replace(">=3.9", ">=3.99"))
@@ -135,19 +135,19 @@ SECONDS = f"1000.{os.getpid()}"
 
 
 def compilers() -> list[str]:
-    """Return the process ids of what the build backend started."""
-    found = []
+    """Return the ids of the processes that the build backend started."""
+    pids = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
-            words = path.read_bytes().split(b"\0")
-            if words[:2] == [b"sleep", SECONDS.encode()]:
-                found.append(path.parent.name)
-    return found
+            command = path.read_bytes().split(b"\0")
+            if command[:2] == [b"sleep", SECONDS.encode()]:
+                pids.append(path.parent.name)
+    return pids
 
 
 @pytest.mark.parametrize("end", ["SIGALRM", "SIGTERM", "SIGKILL"])
-def test_a_build_that_ends_takes_uv_and_its_compilers_along(root, tmp_path, end):
-    """Whether the call was interrupted or the whole process killed."""
+def test_uv_and_its_compilers_end_with_the_build(root, tmp_path, end):
+    """The call is interrupted, or the whole process is killed."""
     package = tmp_path / "package"
     package.mkdir()
     (package / "pyproject.toml").write_text(
@@ -181,7 +181,7 @@ def test_a_build_that_ends_takes_uv_and_its_compilers_along(root, tmp_path, end)
     assert not compilers()
 
 
-def test_a_caller_that_ignores_its_children_is_told(root):
+def test_a_caller_that_ignores_its_children_is_an_error(root):
     previous = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
         with pytest.raises(BuildError, match="ignores SIGCHLD"):
@@ -192,7 +192,7 @@ def test_a_caller_that_ignores_its_children_is_told(root):
     assert build(root, dependencies='"six==1.16.0"').python.exists()
 
 
-def test_an_environment_without_ase_says_so(root):
+def test_an_environment_without_ase_is_an_error(root):
     write_environment_file(root.writable.environments, dependencies='"six"')
     with pytest.raises(StartupError, match="add 'ase' to the dependencies"):
         RootstockCalculator("my", root=root.path, progress=Progress()).report

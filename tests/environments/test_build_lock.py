@@ -50,7 +50,7 @@ def test_two_builders_at_once_end_with_one_environment(root):
 
 
 @pytest.mark.model
-def test_a_killed_builder_leaves_nothing_that_stays(root):
+def test_the_next_build_removes_what_a_killed_builder_left(root):
     write_environment_file(root.writable.environments, dependencies='"ase"')
     code = (
         "import sys\n"
@@ -74,11 +74,11 @@ def test_a_killed_builder_leaves_nothing_that_stays(root):
     time.sleep(1)  # uv, whose parent was killed, ends by itself
     started = time.monotonic()
     assert build(root, dependencies='"six"').python.exists()
-    assert time.monotonic() - started < 30  # its lock was not waited for
+    assert time.monotonic() - started < 30  # without waiting for the lock of the killed builder
     assert not leftovers(root)
 
 
-def test_a_lock_without_a_sign_of_life_is_taken_over(paths, monkeypatch):
+def test_a_lock_without_a_heartbeat_is_taken_over(paths, monkeypatch):
     monkeypatch.setattr(module, "_DEAD", 0.5)
     (paths.builds / ".lease").write_text(json.dumps(["another-node", 1, "x"]))
     shown = []

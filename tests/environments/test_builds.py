@@ -1,4 +1,4 @@
-"""Built environments side by side: which one is used, kept or built again."""
+"""Several builds of an environment: which build is used, kept or repeated."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from tests.support.builds import build, leftovers
 pytestmark = pytest.mark.model
 
 
-def test_changed_dependencies_are_a_new_generation_and_pins_stay(root):
+def test_changed_dependencies_make_a_new_build_and_keep_pins(root):
     first = build(root, dependencies='"six==1.16.0"')
     second = build(root, dependencies='"six==1.16.0", "attrs==23.1.0"')
     assert second.build.id != first.build.id
-    assert first.python.exists()  # a running worker keeps its generation
+    assert first.python.exists()  # a running worker keeps its build
     assert build(root, dependencies='"six==1.16.0", "attrs==23.1.0"').build.id == second.build.id
 
 
 def test_going_back_builds_nothing(root):
     first = build(root, dependencies='"six==1.16.0"')
-    built = (first.python.parent.parent / "rootstock.json").stat().st_mtime_ns
+    modified = (first.python.parent.parent / "rootstock.json").stat().st_mtime_ns
     second = build(root, dependencies='"six==1.15.0"')
     assert second.build.id != first.build.id
     assert build(root, dependencies='"six==1.16.0"') == first
-    assert (first.python.parent.parent / "rootstock.json").stat().st_mtime_ns == built
+    assert (first.python.parent.parent / "rootstock.json").stat().st_mtime_ns == modified
     assert not leftovers(root)
 
 
@@ -47,7 +47,7 @@ def test_a_catalogue_file_is_copied_into_the_root_once_it_is_built(root, monkeyp
     assert resolve("emt", root)[0] == built.environment
 
 
-def test_a_failed_build_leaves_the_old_one_and_the_next_works(root):
+def test_a_failed_build_keeps_the_previous_build(root):
     first = build(root, dependencies='"six==1.16.0"')
     with pytest.raises(BuildError):
         build(root, dependencies='"six==99"')

@@ -1,4 +1,4 @@
-"""Where environment files are found: in the root, in the catalogue, or at a path that is given."""
+"""Where environment files are found: in the root, in the catalogue, or at an explicit path."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def test_the_roots_file_comes_before_the_catalogues(tmp_path):
     assert resolve("chgnet", root)[0].file.path == (root.writable.environments / "chgnet_env.py")
 
 
-def test_every_file_of_the_catalogue_is_good(tmp_path):
-    found = {a.name: a for a in available(find_root(tmp_path))}
-    assert {"chgnet", "emt", "mace", "sevennet", "snap"} <= found.keys()
-    for entry in found.values():
+def test_every_file_of_the_catalogue_is_valid(tmp_path):
+    entries = {a.name: a for a in available(find_root(tmp_path))}
+    assert {"chgnet", "emt", "mace", "sevennet", "snap"} <= entries.keys()
+    for entry in entries.values():
         assert not entry.problem
         assert entry.file.models
         assert "Licence" in entry.path.read_text()
 
 
-def test_an_environment_file_is_used_as_it_is(probe_root, tmp_path):
+def test_an_environment_file_is_used_unchanged(probe_root, tmp_path):
     file = tmp_path / "ase.py"  # a name that must not shadow the package
     file.write_bytes(PROBE.read_bytes())
     atoms = copper()

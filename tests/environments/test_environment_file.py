@@ -88,7 +88,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_broken_files_say_what_is_wrong_and_hurt_nobody_else(tmp_path, case):
+def test_broken_files_name_the_problem_and_affect_no_other_file(tmp_path, case):
     content, message = BROKEN[case]
     folder = tmp_path / "environments"
     write_environment_file(folder, "good")
@@ -103,9 +103,9 @@ def test_broken_files_say_what_is_wrong_and_hurt_nobody_else(tmp_path, case):
     if content is not None:
         with pytest.raises(EnvironmentFileError):
             RootstockCalculator("bad", root=tmp_path)
-        found = {a.name: a for a in available(root)}
-        assert found["bad"].problem
-        assert not found["good"].problem
+        entries = {a.name: a for a in available(root)}
+        assert entries["bad"].problem
+        assert not entries["good"].problem
     assert not (tmp_path / "envs").exists()
 
 
@@ -179,5 +179,5 @@ def test_any_environment_file_is_read_or_refused(raw):
             assert str(path) in str(error)
             return
     assert isinstance(file.licence("a"), str)
-    assert all(isinstance(one, str) for one in file.elements("a"))
+    assert all(isinstance(element, str) for element in file.elements("a"))
     assert isinstance(file.requirements_digest, str)

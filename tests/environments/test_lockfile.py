@@ -1,4 +1,4 @@
-"""Lock files: what they depend on, and which Python and PyTorch are chosen."""
+"""Lock files: the inputs they depend on, and which Python and PyTorch are chosen."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ def test_metadata_decides_the_digest_and_setup_does_not(tmp_path):
 
 
 def test_relative_paths_mean_the_environment_files_folder(tmp_path):
-    extra = '[tool.uv]\nfind-links = ["wheels", "https://x.invalid/w"]\n[tool.uv.sources]\nmine = { path = "../mine" }\n[[tool.uv.index]]\nurl = "simple"'
+    extra = '[tool.uv]\nfind-links = ["wheels", "https://x.invalid/w"]\n[tool.uv.sources]\nlocal = { path = "../local" }\n[[tool.uv.index]]\nurl = "simple"'
     file = read_environment_file(write_environment_file(tmp_path / "e", extra=extra), "my", "file")
     write_project(file, tmp_path)
     text = (tmp_path / "pyproject.toml").read_text()
     for expected in (
         f"{tmp_path}/e/wheels",
         "https://x.invalid/w",
-        f"{tmp_path}/e/../mine",
+        f"{tmp_path}/e/../local",
         f"{tmp_path}/e/simple",
     ):
         assert expected in text
 
 
 class FakeUv:
-    """Stands in for uv's process alone: answers what uv would print."""
+    """Replaces the process of uv; writes a lock file or fails."""
 
     def __init__(self, fail) -> None:
         self.commands: list[list[str]] = []
         self._fail = fail
 
-    def run(self, arguments, what, *, directory, **_):
+    def run(self, arguments, purpose, *, directory, **_):
         command = [str(a) for a in arguments]
         self.commands.append(command)
-        words = self._fail(command)
-        if words:
-            raise BuildError(words, words)
+        message = self._fail(command)
+        if message:
+            raise BuildError(message, message)
         (directory / command[command.index("-o") + 1]).write_text("lock-version = '1.0'\n")
         return ""
 
@@ -87,7 +87,7 @@ def test_without_wheels_the_newest_python_is_chosen(tmp_path, monkeypatch):
     assert compiled(tmp_path, fail, monkeypatch)[0].python == "3.13"
 
 
-def test_a_maintainer_can_say_which_python(tmp_path, monkeypatch):
+def test_a_maintainer_can_choose_the_python(tmp_path, monkeypatch):
     lock, commands = compiled(
         tmp_path, lambda c: "", monkeypatch, extra='[tool.rootstock]\npython = "3.10"'
     )
@@ -103,17 +103,17 @@ def test_the_torch_backend_can_be_overridden(tmp_path, monkeypatch, variable, ex
     _, commands = compiled(
         tmp_path, lambda c: "", monkeypatch, extra='[tool.rootstock]\npython = "3.11"'
     )
-    given = (
+    backend = (
         commands[0][commands[0].index("--torch-backend") + 1]
         if "--torch-backend" in commands[0]
         else None
     )
-    assert given == expected
+    assert backend == expected
 
 
 def test_a_files_own_source_of_torch_is_left_alone(tmp_path, monkeypatch):
     monkeypatch.setenv("UV_TORCH_BACKEND", "cpu")
-    extra = "[tool.uv.sources]\ntorch = { index = 'mine' }"
+    extra = "[tool.uv.sources]\ntorch = { index = 'site' }"
     assert not [
         c
         for c in compiled(tmp_path, lambda c: "", monkeypatch, extra=extra)[1]
@@ -123,8 +123,8 @@ def test_a_files_own_source_of_torch_is_left_alone(tmp_path, monkeypatch):
 
 def test_an_unreachable_pytorch_index_falls_back_with_a_warning(tmp_path, monkeypatch):
     monkeypatch.setenv("UV_TORCH_BACKEND", "cpu")
-    words = "Failed to fetch: https://download.pytorch.org/whl/cpu/torch/"
-    fail = lambda c: words if "--torch-backend" in c else ""  # noqa: E731
+    message = "Failed to fetch: https://download.pytorch.org/whl/cpu/torch/"
+    fail = lambda c: message if "--torch-backend" in c else ""  # noqa: E731
     with pytest.warns(UserWarning, match="several GB"):
         _, commands = compiled(tmp_path, fail, monkeypatch)
     assert sum("--torch-backend" in c for c in commands) == 1

@@ -11,7 +11,7 @@ from rootstock.errors import InsecureWarning
 from tests.support.paths import PROBE
 
 
-def test_code_that_everybody_could_change_is_warned_of(built_probe_root, tmp_path):
+def test_world_writable_code_is_warned_of(built_probe_root, tmp_path):
     own = tmp_path / "own_env.py"
     shutil.copyfile(PROBE, own)
     own.chmod(0o666)

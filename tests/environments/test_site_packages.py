@@ -1,4 +1,4 @@
-"""Environments that use the packages of an interpreter of the site."""
+"""Environments that use the site packages of an existing interpreter."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ pytestmark = pytest.mark.model
 
 @pytest.fixture
 def root(root):
-    """A root whose folders are there, for a file that a test writes into it."""
+    """A root with its folders, into which a test writes a file."""
     return initialise_root(root)
 
 
 def make_site(folder: Path, six: str = "1.11.0") -> Path:
-    """Make an interpreter whose site packages hold six and something called PyTorch."""
+    """Make an interpreter whose site packages hold six and a stand-in for PyTorch."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     (packages,) = folder.glob("lib/python3.*/site-packages")
     for name, version in (("torch", "2.13.0+site"), ("six", six)):
@@ -48,25 +48,25 @@ def site(tmp_path_factory):
     return make_site(tmp_path_factory.mktemp("site"))
 
 
-def test_an_environment_over_a_site(root, site):
+def test_an_environment_with_site_packages(root, site):
     add_to_root(root, dependencies='"torch>=2.4", "packaging"')
-    found = as_json(
+    shown = as_json(
         *("install", "my", "--root", root.path, "--system-site-packages", "--python", site)
     )
     lock = read_lock(find_environment("my", root).writable.lock)
     assert set(lock.packages) == {"packaging"}  # the site's PyTorch and six are left alone
     assert lock.site == ("six==1.11.0", "torch==2.13.0+site")
-    python = root.path / "envs" / "my" / found["environments"]["my"] / "bin" / "python"
+    python = root.path / "envs" / "my" / shown["environments"]["my"] / "bin" / "python"
     code = "import torch, six, packaging; print(torch.__version__, six.__version__)"
     done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "2.13.0+site 1.11.0\n"
     assert (
         prepare_environment(find_environment("my", root), QUIET).build.id
-        == found["environments"]["my"]
+        == shown["environments"]["my"]
     )
 
 
-def test_the_file_can_say_so(root, site):
+def test_the_file_can_ask_for_site_packages(root, site):
     table = f'[tool.rootstock]\npython = "{site}"\nsystem-site-packages = true\n'
     table += 'site-packages = ["torch"]'
     file = add_to_root(root, dependencies='"torch", "six==1.16.0"', extra=table)
@@ -76,12 +76,12 @@ def test_the_file_can_say_so(root, site):
 
 
 @pytest.mark.parametrize(
-    ("dependencies", "options", "words"),
+    ("dependencies", "options", "message"),
     [
         ('"torch>=2.14"', {"python": "SITE"}, r"needs torch>=2.14, but .* has torch 2.13.0\+site"),
         ('"torch"', {"python": "3.11"}, "name its interpreter with --python /path/to/python"),
         ('"torch"', {}, "name its interpreter"),
-        # what a dependency of a dependency needs is checked, too
+        # requirements of dependencies are checked, too
         (
             '"torch", "python-dateutil==2.9.0"',
             {"python": "OLD"},
@@ -89,13 +89,13 @@ def test_the_file_can_say_so(root, site):
         ),
     ],
 )
-def test_a_site_that_does_not_fit(root, site, dependencies, options, words, tmp_path):
+def test_site_packages_that_do_not_fit(root, site, dependencies, options, message, tmp_path):
     file = add_to_root(root, dependencies=dependencies)
     pythons = {"SITE": str(site)}
     if options.get("python") == "OLD":
         pythons["OLD"] = str(make_site(tmp_path / "old", six="1.4"))
     options = {name: pythons.get(value, value) for name, value in options.items()}
-    with pytest.raises(BuildError, match=words):
+    with pytest.raises(BuildError, match=message):
         install(file, QUIET, BuildOptions(system_site_packages=True, **options))
     assert not history(file)
 
@@ -115,19 +115,19 @@ def setup(model, device):
 """
 
 
-def test_over_a_real_pytorch(root, torch_root):
+def test_site_packages_with_a_real_pytorch(root, torch_root):
     """The interpreter of CHGNet's environment has PyTorch, NumPy and ASE in its site packages."""
     chgnet_root = find_root(torch_root)
-    theirs = prepare_environment(find_environment("chgnet", chgnet_root), QUIET)
+    chgnet = prepare_environment(find_environment("chgnet", chgnet_root), QUIET)
     (root.writable.environments / "my_env.py").write_text(TORCH_FILE)
     file = find_environment("my", root)
-    options = BuildOptions(python=str(theirs.python), system_site_packages=True)
+    options = BuildOptions(python=str(chgnet.python), system_site_packages=True)
     install(file, QUIET, options)
     lock = read_lock(file.writable.lock)
-    # six is in CHGNet's environment, in whatever version its plotting wants
+    # six is in CHGNet's environment, in the version that its plotting needs
     assert set(lock.packages) <= {"six"}
     assert any(pin.startswith("torch==2.") for pin in lock.site)
     with RootstockCalculator("my", root=root, device="cpu") as calc:
         assert calc.get_potential_energy(bulk("Cu", cubic=True)) < 0
-        assert str(theirs.python.parent.parent) in calc.log.splitlines()[0].split()[0]
+        assert str(chgnet.python.parent.parent) in calc.log.splitlines()[0].split()[0]
         assert calc.provenance.packages["torch"].startswith("2.")
