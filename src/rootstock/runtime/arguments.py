@@ -116,7 +116,7 @@ def make_spec(
 
 def _model(model: Optional[str], checkpoint: Optional[str]) -> Optional[str]:
     """Return the model string; ``checkpoint`` is a synonym of ``model``."""
-    if model is not None and checkpoint is not None and model != checkpoint:
+    if model is not None and checkpoint is not None:
         msg = f"model={model!r} and checkpoint={checkpoint!r} are synonyms: give one of them"
         raise ConfigurationError(msg)
     return checkpoint if model is None else model
