@@ -60,6 +60,7 @@ def lock(  # noqa: PLR0913, PLR0917  options, which are never passed by position
     with reporting_errors():
         from ..environments.build import relock
         from ..environments.discovery import find_environment
+        from ..environments.environment_file import check_settings
         from ..environments.options import BuildOptions
         from ..settings.root import find_root
 
@@ -72,5 +73,7 @@ def lock(  # noqa: PLR0913, PLR0917  options, which are never passed by position
             offline=offline,
             upgrade=upgrade,
         )
-        result, changed = relock(find_environment(name, target), options=options)
+        environment = find_environment(name, target)
+        check_settings(environment.file, strict=False)
+        result, changed = relock(environment, options=options)
         show(Locked(str(result.path), len(result.packages), changed), as_json)

@@ -94,12 +94,14 @@ def show_environment(
     with reporting_errors():
         from ..environments.build import find_lock
         from ..environments.discovery import find_environment
+        from ..environments.environment_file import check_settings
         from ..environments.model_strings import model_string
         from ..maintenance.history import history
         from ..settings.root import find_root
 
         environment = find_environment(name, find_root(root, cluster))
         file, lock = environment.file, find_lock(environment)
+        check_settings(file, strict=False)
         settings = file.settings
         shown = Shown(
             name=name,

@@ -238,7 +238,7 @@ def check_settings(file: EnvironmentFile, *, strict: bool) -> None:
     )
     if strict:
         raise EnvironmentFileError(msg)
-    warnings.warn(msg, stacklevel=3)
+    warnings.warn(msg, stacklevel=4)
 
 
 def _check(path: Path, metadata: dict[str, Any]) -> None:
