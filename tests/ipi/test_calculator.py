@@ -1,4 +1,4 @@
-"""IPICalculator: i-PI clients as calculators, ASE's own and some by hand."""
+"""IPICalculator with ASE's i-PI client and with scripted clients."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from tests.support.structures import copper
 from tests.support.waiting import background
 
 
-def emt_client(atoms, **where):
-    """ASE's own client, in a thread."""
+def emt_client(atoms, **address):
+    """Run ASE's client with EMT."""
     atoms = atoms.copy()
     atoms.calc = EMT()
-    SocketClient(**where).run(atoms, use_stress=True)
+    SocketClient(**address).run(atoms, use_stress=True)
 
 
 @pytest.mark.parametrize("kind", ["unix", "tcp"])
 def test_ases_client_answers(kind):
     name = f"rootstock-{os.getpid()}"
-    where = {"unix": name} if kind == "unix" else {"port": free_port()}
-    theirs = {"unixsocket": name} if kind == "unix" else {"host": "127.0.0.1", **where}
+    address = {"unix": name} if kind == "unix" else {"port": free_port()}
+    client_address = {"unixsocket": name} if kind == "unix" else {"host": "127.0.0.1", **address}
     atoms = copper()
     reference = atoms.copy()
     reference.calc = EMT()
-    with IPICalculator(**where, startup_timeout=20) as calc:
-        with background(emt_client, atoms, **theirs) as done:
+    with IPICalculator(**address, startup_timeout=20) as calc:
+        with background(emt_client, atoms, **client_address) as outcome:
             atoms.calc = calc
             for turn in range(3):
-                for one in (atoms, reference):
-                    one.positions += 0.01 * turn
-                    one.set_cell(one.cell * (1 + 0.01 * turn), scale_atoms=True)
+                for moved in (atoms, reference):
+                    moved.positions += 0.01 * turn
+                    moved.set_cell(moved.cell * (1 + 0.01 * turn), scale_atoms=True)
                 assert np.isclose(atoms.get_potential_energy(), reference.get_potential_energy())
                 assert np.allclose(atoms.get_forces(), reference.get_forces(), rtol=1e-10)
                 assert np.allclose(atoms.get_stress(), reference.get_stress(), rtol=1e-10)
@@ -56,18 +56,18 @@ def test_ases_client_answers(kind):
                 calc.get_potential_energy(other)
             assert np.isclose(calc.get_potential_energy(atoms), reference.get_potential_energy())
             calc.close()
-        assert done == [None]  # ASE's client was told to end, and did
+        assert outcome == [None]  # EXIT ended ASE's client
     if kind == "unix":
         assert not os.path.exists(f"/tmp/ipi_{name}")
 
 
-def hand_client(path, *answers: bytes):
-    """Answer as told; then close."""
+def scripted_client(path, *answers: bytes):
+    """Connect, send an answer to each message, and close."""
     with socket.socket(socket.AF_UNIX) as wire:
         wire.connect(str(path))
-        for one in answers:
+        for answer in answers:
             wire.recv(2**16)
-            wire.sendall(one)
+            wire.sendall(answer)
 
 
 READY = m.READY
@@ -78,14 +78,14 @@ REPLY += np.eye(3).tobytes() + m.INTEGER.pack(5) + b"hello"
 def test_extras_and_a_molecule(tmp_path):
     path, atoms = tmp_path / "socket", copper(1)
     atoms.pbc, atoms.cell = False, None
-    with IPICalculator(socket=path) as calc, background(hand_client, path, READY, REPLY):
+    with IPICalculator(socket=path) as calc, background(scripted_client, path, READY, REPLY):
         assert calc.get_potential_energy(atoms) == pytest.approx(HARTREE)
         assert calc.extras == "hello"
         assert "stress" not in calc.results
 
 
 @pytest.mark.parametrize(
-    ("answers", "words"),
+    ("answers", "message"),
     [
         ([], "closed the connection|connection broke"),
         ([b"HELLO".ljust(12)], "answered STATUS with"),
@@ -98,20 +98,20 @@ def test_extras_and_a_molecule(tmp_path):
         ([READY, REPLY[:-9] + m.INTEGER.pack(2**31 - 1)], "at most"),
     ],
 )
-def test_clients_that_break_and_the_next_one(tmp_path, answers, words):
+def test_a_client_that_fails_is_replaced_by_the_next(tmp_path, answers, message):
     path, atoms = tmp_path / "socket", copper(1)
     with IPICalculator(socket=path, timeout=20) as calc:
-        with background(hand_client, path, *answers):
-            with pytest.raises(WorkerDiedError, match=words):
+        with background(scripted_client, path, *answers):
+            with pytest.raises(WorkerDiedError, match=message):
                 calc.get_potential_energy(atoms)
-        with background(hand_client, path, READY, REPLY):
+        with background(scripted_client, path, READY, REPLY):
             assert calc.get_potential_energy(atoms) == pytest.approx(HARTREE)
 
 
-def test_numbers_that_are_none(tmp_path):
+def test_results_that_are_not_finite_are_an_error(tmp_path):
     path, atoms = tmp_path / "socket", copper(1)
     spoiled = REPLY.replace(np.ones(12).tobytes(), np.full(12, np.nan).tobytes())
-    with IPICalculator(socket=path) as calc, background(hand_client, path, READY, spoiled):
+    with IPICalculator(socket=path) as calc, background(scripted_client, path, READY, spoiled):
         with pytest.raises(ModelError, match="non-finite"):
             calc.get_potential_energy(atoms)
         assert not calc.results

@@ -1,4 +1,4 @@
-"""The worker's model as a plain i-PI client: of ASE's server, and of a scripted one."""
+"""The worker's model as a plain i-PI client: of ASE's server and of a scripted one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ALL = ["energy", "forces", "stress"]
 
 
 def emt_model(atoms) -> EnvironmentModel:
-    """Return the worker's own model around EMT, its topology set as a host would."""
+    """Return the worker's own model around EMT, with its fixed inputs set as by the main process."""
     model = EnvironmentModel()
     model._calculator, model._direct = EMT(), True
     model.set_fixed_inputs({**atoms.arrays, "pbc": atoms.pbc}, {})
@@ -44,8 +44,8 @@ def test_ases_server_drives_the_worker():
         sock = socket.socket(socket.AF_UNIX)
         sock.connect(f"/tmp/ipi_{name}")
         connection = Connection(sock)
-        guest = Client(connection, emt_model(atoms).evaluate, len(atoms), ALL)
-        served.append((guest.run(), guest.evaluated))
+        client = Client(connection, emt_model(atoms).evaluate, len(atoms), ALL)
+        served.append((client.run(), client.evaluated))
         connection.close()
 
     with SocketIOCalculator(unixsocket=name) as server:
@@ -56,9 +56,9 @@ def test_ases_server_drives_the_worker():
         reference = atoms.copy()
         reference.calc = EMT()
         for turn in range(3):
-            for one in (moved, reference):
-                one.positions += 0.01 * turn
-                one.set_cell(one.cell * (1 + 0.01 * turn), scale_atoms=True)
+            for other in (moved, reference):
+                other.positions += 0.01 * turn
+                other.set_cell(other.cell * (1 + 0.01 * turn), scale_atoms=True)
             assert moved.get_potential_energy() == pytest.approx(
                 reference.get_potential_energy(), abs=1e-9
             )
@@ -69,21 +69,21 @@ def test_ases_server_drives_the_worker():
 
 
 class Server:
-    """The far end, by hand."""
+    """A scripted server, whose client runs in a thread."""
 
     def __init__(self, model=None, natoms: int = 2) -> None:
-        ours, self.wire = socket.socketpair()
+        client_socket, self.wire = socket.socketpair()
         self.wire.settimeout(5)
         self.model = model or ScriptedModel(
             {"energy": HARTREE, "forces": np.full((natoms, 3), HARTREE / BOHR)}
         )
         self.error: list[Exception] = []
-        self.connection = Connection(ours)
+        self.connection = Connection(client_socket)
 
         def serve() -> None:
             try:
-                guest = Client(self.connection, self.model.evaluate, natoms, ["energy", "forces"])
-                guest.run()
+                client = Client(self.connection, self.model.evaluate, natoms, ["energy", "forces"])
+                client.run()
             except Exception as error:
                 self.error.append(error)
             self.connection.close()
@@ -99,13 +99,13 @@ class Server:
         return m.POSDATA + cells + m.INTEGER.pack(natoms) + np.full((natoms, 3), value).tobytes()
 
     def read(self, nbytes: int) -> bytes:
-        got = b""
-        while len(got) < nbytes:
-            part = self.wire.recv(nbytes - len(got))
+        data = b""
+        while len(data) < nbytes:
+            part = self.wire.recv(nbytes - len(data))
             if not part:
                 break
-            got += part
-        return got
+            data += part
+        return data
 
     def end(self) -> None:
         self.wire.close()
@@ -160,7 +160,7 @@ def test_batches(server):
     assert server.read(12) == bytes(12)
 
 
-def test_a_second_init_counts_and_an_answer_that_nobody_fetched_does_not(server):
+def test_a_second_init_counts_and_positions_without_getforce_do_not(server):
     for text in (b" batch_size:3 ", b"\0\xff not text at all", b""):
         server.wire.sendall(server.init(text) + m.STATUS)
         assert server.read(12) == m.READY
@@ -175,7 +175,7 @@ def test_a_second_init_counts_and_an_answer_that_nobody_fetched_does_not(server)
 
 @settings(max_examples=50, deadline=None)
 @given(text=st.binary(max_size=300).filter(lambda text: b"batch" not in text))
-def test_any_init_is_taken(text):
+def test_any_init_is_accepted(text):
     server = Server()
     server.wire.sendall(server.init(text) + m.STATUS + m.EXIT)
     assert server.read(12) == m.READY
@@ -183,8 +183,8 @@ def test_any_init_is_taken(text):
     assert not server.error
 
 
-def test_extras_are_what_else_is_finite():
-    found = {
+def test_extras_are_the_other_finite_results():
+    results = {
         "energy": 1.0,
         "forces": np.zeros((2, 3)),
         "charges": np.array([1.0, -1.0], np.float32),
@@ -197,7 +197,7 @@ def test_extras_are_what_else_is_finite():
         "forces_comm": np.ones((2, 2, 3)) * HARTREE / BOHR,
         "stress_comm": np.ones((2, 6)) * HARTREE,
     }
-    text = json.loads(extras_text(found, volume=2.0))
+    text = json.loads(extras_text(results, volume=2.0))
     assert set(text) == {
         *("charges", "count", "flag", "committee_pot", "committee_force", "committee_virial")
     }
@@ -235,7 +235,7 @@ def test_another_number_of_atoms_is_an_error():
     server.end()
 
 
-def test_results_that_are_not_finite_never_leave():
+def test_results_that_are_not_finite_are_not_sent():
     server = Server(ScriptedModel({"energy": np.nan, "forces": np.zeros((2, 3))}))
     server.wire.sendall(server.structure() + m.GETFORCE)
     server.thread.join(5)

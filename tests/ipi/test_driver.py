@@ -1,4 +1,4 @@
-"""serve(): models for i-PI servers, ASE's own and one by hand."""
+"""serve() with ASE's i-PI server and with a scripted one."""
 
 from __future__ import annotations
 
@@ -30,90 +30,90 @@ from tests.support.waiting import background
 def test_ases_server_drives_a_model(make, kind, tmp_path):
     calc = make("probe-emt")
     name = f"rootstock-{os.getpid()}-{kind}"
-    where = {"unix": name} if kind == "unix" else {"port": free_port()}
-    theirs = {"unixsocket": name} if kind == "unix" else dict(where)
+    address = {"unix": name} if kind == "unix" else {"port": free_port()}
+    server_address = {"unixsocket": name} if kind == "unix" else dict(address)
     atoms = copper()
     reference = atoms.copy()
     reference.calc = calc
-    with background(serve, calc, atoms, **where, wait=20) as done:
-        with SocketIOCalculator(**theirs, timeout=20) as server:
+    with background(serve, calc, atoms, **address, wait=20) as outcome:
+        with SocketIOCalculator(**server_address, timeout=20) as server:
             moved = atoms.copy()
             moved.calc = server
             for turn in range(3):
-                for one in (moved, reference):
-                    one.positions += 0.01 * turn
-                    one.set_cell(one.cell * (1 + 0.01 * turn), scale_atoms=True)
-                near = {"rtol": 1e-12, "atol": 1e-11}
+                for other in (moved, reference):
+                    other.positions += 0.01 * turn
+                    other.set_cell(other.cell * (1 + 0.01 * turn), scale_atoms=True)
+                tolerances = {"rtol": 1e-12, "atol": 1e-11}
                 assert np.isclose(
-                    moved.get_potential_energy(), reference.get_potential_energy(), **near
+                    moved.get_potential_energy(), reference.get_potential_energy(), **tolerances
                 )
-                assert np.allclose(moved.get_forces(), reference.get_forces(), **near)
-                assert np.allclose(moved.get_stress(), reference.get_stress(), **near)
+                assert np.allclose(moved.get_forces(), reference.get_forces(), **tolerances)
+                assert np.allclose(moved.get_stress(), reference.get_stress(), **tolerances)
                 assert np.abs(reference.get_stress()).max() > 1e-4
-    (clients,) = done
+    (clients,) = outcome
     assert [(c.state, c.steps) for c in clients] == [("ended", 3)]
 
 
 def test_several_workers_and_the_extras_that_they_send(make, tmp_path):
     path, atoms = tmp_path / "socket", copper(1)
-    seen = []
-    with ManualServer(path) as driver:
-        where = {"socket": path, "count": 3, "watch": seen.append}
-        with background(serve, make("probe-reference"), atoms, **where) as done:
-            wires = [driver.accept() for _ in range(3)]
+    statuses = []
+    with ManualServer(path) as server:
+        options = {"socket": path, "count": 3, "watch": statuses.append}
+        with background(serve, make("probe-reference"), atoms, **options) as outcome:
+            wires = [server.accept() for _ in range(3)]
             for number, wire in enumerate(wires):
                 wire.sendall(m.STATUS)
                 assert receive(wire, 12) == m.NEEDINIT
                 wire.sendall(m.INIT + m.INTEGER.pack(number) + m.INTEGER.pack(1) + b" ")
                 wire.sendall(step(atoms.positions + number))
             for number, wire in enumerate(wires):
-                one = atoms.copy()
-                one.positions += number
-                one.set_cell(np.eye(3) * 10)
-                one.calc = make("probe-reference")
+                expected = atoms.copy()
+                expected.positions += number
+                expected.set_cell(np.eye(3) * 10)
+                expected.calc = make("probe-reference")
                 energy, forces, text = answer(wire, 4)
-                assert energy == pytest.approx(one.get_potential_energy())
-                assert np.allclose(forces, one.get_forces())
+                assert energy == pytest.approx(expected.get_potential_energy())
+                assert np.allclose(forces, expected.get_forces())
                 extras = json.loads(text)
-                assert extras["charges"] == pytest.approx(one.calc.results["charges"].tolist())
+                assert extras["charges"] == pytest.approx(expected.calc.results["charges"].tolist())
                 assert not {"energy", "forces", "stress", "note", "odd"} & set(extras)
             time.sleep(0.6)
             for wire in wires:
                 wire.sendall(m.EXIT)
                 wire.close()
-    assert [c.steps for c in done[0]] == [1, 1, 1]
-    assert "connected" in {c.state for clients in seen for c in clients}
-    assert any(c.steps_per_second > 0 for clients in seen for c in clients)
+    assert [c.steps for c in outcome[0]] == [1, 1, 1]
+    assert "connected" in {c.state for clients in statuses for c in clients}
+    assert any(c.steps_per_second > 0 for clients in statuses for c in clients)
 
 
-def test_a_worker_comes_back_when_told_to(make, tmp_path):
+def test_a_worker_reconnects_on_request(make, tmp_path):
     path, atoms = tmp_path / "socket", copper(1)
     with background(
         serve, make("probe-null"), atoms, socket=path, reconnect=True, wait=3, extras=False
-    ) as done:
+    ) as outcome:
         for turn in range(3):
-            with ManualServer(path) as driver, driver.accept() as wire:
+            with ManualServer(path) as server, server.accept() as wire:
                 wire.sendall(step(atoms.positions))
                 assert answer(wire, 4)[2] == b""
                 if turn != 1:
-                    wire.sendall(m.EXIT)  # the second server just goes
+                    wire.sendall(m.EXIT)  # the second server closes without EXIT
             path.unlink()
-    assert [(c.state, c.steps) for c in done[0]] == [("ended", 3)]
+    assert [(c.state, c.steps) for c in outcome[0]] == [("ended", 3)]
 
 
 def test_the_wrong_number_of_atoms(make, tmp_path):
     path = tmp_path / "socket"
-    with ManualServer(path) as driver:
-        with background(serve, make("probe-null"), copper(1), socket=path) as done:
-            with driver.accept() as wire:
+    with ManualServer(path) as server:
+        with background(serve, make("probe-null"), copper(1), socket=path) as outcome:
+            with server.accept() as wire:
                 wire.sendall(step(np.zeros((5, 3))))
-                assert hung_up(wire)  # all that a server can be told
-    assert isinstance(done[0], ProtocolError)
-    assert "the server sent 5 atoms" in str(done[0]) and "has 4" in str(done[0])
+                assert hung_up(wire)  # the protocol has no message for errors
+    assert isinstance(outcome[0], ProtocolError)
+    assert "the server sent 5 atoms" in str(outcome[0]) and "has 4" in str(outcome[0])
 
 
 @pytest.mark.parametrize(
-    ("do", "kind", "words"),
+    ("action", "kind", "message"),
     [
         ("nan", ModelError, "non-finite"),
         ("raise", ModelError, "the model's own words"),
@@ -121,16 +121,16 @@ def test_the_wrong_number_of_atoms(make, tmp_path):
         ("exit-3", WorkerDiedError, "exit code 3"),
     ],
 )
-def test_a_model_that_fails_closes_the_connection_and_says_why(make, tmp_path, do, kind, words):
+def test_a_model_that_fails_closes_the_connection(make, tmp_path, action, kind, message):
     path, atoms = tmp_path / "socket", copper(1)
-    atoms.info["do"] = do
-    with ManualServer(path) as driver:
-        with background(serve, make("probe-misbehaving"), atoms, socket=path) as done:
-            with driver.accept() as wire:
+    atoms.info["do"] = action
+    with ManualServer(path) as server:
+        with background(serve, make("probe-misbehaving"), atoms, socket=path) as outcome:
+            with server.accept() as wire:
                 wire.sendall(step(atoms.positions))
                 assert hung_up(wire)
-    assert isinstance(done[0], kind), done
-    assert words in str(done[0])
+    assert isinstance(outcome[0], kind), outcome
+    assert message in str(outcome[0])
 
 
 def test_a_model_that_does_not_load(make, tmp_path):
@@ -142,26 +142,26 @@ def test_a_model_that_does_not_load(make, tmp_path):
 
 def test_a_server_that_dies_in_mid_step(make, tmp_path):
     path, atoms = tmp_path / "socket", copper(1)
-    with ManualServer(path) as driver:
-        with background(serve, make("probe-null"), atoms, socket=path) as done:
-            with driver.accept() as wire:
+    with ManualServer(path) as server:
+        with background(serve, make("probe-null"), atoms, socket=path) as outcome:
+            with server.accept() as wire:
                 wire.sendall(step(atoms.positions)[:100])
-    assert [(c.state, c.steps) for c in done[0]] == [("ended", 0)]
+    assert [(c.state, c.steps) for c in outcome[0]] == [("ended", 0)]
 
 
 def test_a_server_may_take_its_time_between_steps_but_not_in_a_message(make, tmp_path, monkeypatch):
     monkeypatch.setattr("rootstock.protocol.frames.STALL", 0.3)
     path, atoms = tmp_path / "socket", copper(1)
-    with ManualServer(path) as driver:
-        with background(serve, make("probe-null"), atoms, socket=path) as done:
-            with driver.accept() as wire:
+    with ManualServer(path) as server:
+        with background(serve, make("probe-null"), atoms, socket=path) as outcome:
+            with server.accept() as wire:
                 for _ in range(2):
                     time.sleep(0.8)
                     wire.sendall(step(atoms.positions))
                     answer(wire, 4)
                 wire.sendall(step(atoms.positions)[:100])
                 assert hung_up(wire)
-    assert isinstance(done[0], ProtocolError) and "in the middle of a message" in str(done[0])
+    assert isinstance(outcome[0], ProtocolError) and "in the middle of a message" in str(outcome[0])
 
 
 def test_no_server_in_time(make, tmp_path):

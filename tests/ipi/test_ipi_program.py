@@ -26,7 +26,7 @@ INPUTS = REPO / "examples" / "ipi"
 
 
 def simulation(name: str, address: str, **replaced: str) -> str:
-    """Return an example's input with another address and what else is replaced."""
+    """Return an example's input with another address and other replacements."""
     text = (INPUTS / f"{name}.xml").read_text()
     for old, new in {"<address>rootstock": f"<address>{address}", **replaced}.items():
         assert old in text, old
@@ -48,8 +48,8 @@ def ipi(folder: Path, text: str, user_variables):
     )
     try:
         yield
-        out, _ = process.communicate(timeout=240)
-        assert process.returncode == 0, out[-3000:]
+        output, _ = process.communicate(timeout=240)
+        assert process.returncode == 0, output[-3000:]
     finally:
         process.kill()
         process.wait()
@@ -77,7 +77,7 @@ def table(path: Path) -> np.ndarray:
 
 
 def numbers(extras: Path) -> np.ndarray:
-    """Return what i-PI wrote of extras."""
+    """Return the numbers in a file of extras that i-PI wrote."""
     rows = [line for line in extras.read_text().splitlines() if "#EXTRAS" not in line]
     return np.array(" ".join(rows).split(), float)
 
@@ -101,15 +101,15 @@ class Direct(ASEDriver):
 @pytest.mark.parametrize("consolidated", ["True", "False"])
 @pytest.mark.parametrize("name", ["nve", "npt", "pimd"])
 def test_ipi_gets_the_same_energies_as_directly(tmp_path, user_variables, name, consolidated):
-    """By a socket and by i-PI's own ASE driver; the virial counts in NPT."""
+    """Through a socket and through i-PI's own ASE driver; NPT depends on the virial."""
     tables = {}
-    for way in ("socket", "direct"):
-        folder = tmp_path / way
+    for route in ("socket", "direct"):
+        folder = tmp_path / route
         folder.mkdir()
         write(folder / "init.xyz", copper(2, 2, 2, rattle=0.02), format="ipi")
         address = f"rootstock-{os.getpid()}"
         text = simulation(name, address)
-        if way == "direct":
+        if route == "direct":
             (folder / "direct.py").write_text(DIRECT)
             forcefield = (
                 "<ffdirect name='model' pbc='false'><pes>custom</pes><pes_path>direct.py</pes_path>"
@@ -119,8 +119,8 @@ def test_ipi_gets_the_same_energies_as_directly(tmp_path, user_variables, name, 
             with ipi(folder, text, user_variables):
                 pass
         else:
-            how = f"</latency><consolidate_messages>{consolidated}</consolidate_messages>"
-            text = text.replace("</latency>", how)
+            setting = f"</latency><consolidate_messages>{consolidated}</consolidate_messages>"
+            text = text.replace("</latency>", setting)
             with ipi(folder, text, user_variables):
                 workers = 2 if name == "pimd" else 1
                 options = ["--unix", address, "--count", str(workers)]
@@ -128,15 +128,15 @@ def test_ipi_gets_the_same_energies_as_directly(tmp_path, user_variables, name, 
                 steps = [client["steps"] for client in lines[-1]["clients"]]
                 beads = 4 if name == "pimd" else 1
                 assert sum(steps) >= 21 * beads and all(steps)
-        tables[way] = table(folder / f"{name}.out")
+        tables[route] = table(folder / f"{name}.out")
     assert len(tables["socket"]) == 21
-    # i-PI's own Å is 7e-8 short of ASE's, which is all that may differ. Such a strain of copper is
-    # a pressure of 0.03 MPa.
+    # i-PI's own Å is 7e-8 short of ASE's, the only difference. In copper this strain is a pressure
+    # of 0.03 MPa.
     pressure = COLUMNS.index("pressure")
-    found, expected = (tables[way] for way in ("socket", "direct"))
-    assert np.allclose(found[:, pressure], expected[:, pressure], rtol=0, atol=0.1)
+    result, expected = (tables[route] for route in ("socket", "direct"))
+    assert np.allclose(result[:, pressure], expected[:, pressure], rtol=0, atol=0.1)
     others = np.arange(len(COLUMNS)) != pressure
-    assert np.allclose(found[:, others], expected[:, others], rtol=1e-5, atol=1e-6)
+    assert np.allclose(result[:, others], expected[:, others], rtol=1e-5, atol=1e-6)
     assert np.abs(expected[:, pressure]).max() > 100
     if name == "npt":
         assert np.ptp(tables["socket"][:, COLUMNS.index("volume")]) > 0
@@ -151,8 +151,8 @@ def test_ipi_over_tcp_with_batches_and_a_thermostat(tmp_path, user_variables):
     text = text.replace("<latency>", f"<port>{port}</port><batch_size>4</batch_size><latency>")
     with ipi(tmp_path, text, user_variables):
         serve(user_variables, "snap", tmp_path / "init.xyz", "--port", str(port))
-    found = table(tmp_path / "pimd.out")
-    assert len(found) == 21 and np.isfinite(found).all()
+    result = table(tmp_path / "pimd.out")
+    assert len(result) == 21 and np.isfinite(result).all()
     frames = read(tmp_path / "pimd.pos_0.xyz", index=":", format="ipi")
     assert len(frames) == 5 and frames[0].get_chemical_formula() == "Cu32"
     assert np.allclose(
@@ -161,7 +161,7 @@ def test_ipi_over_tcp_with_batches_and_a_thermostat(tmp_path, user_variables):
 
 
 def test_nvt_writes_the_models_other_properties(tmp_path, user_variables):
-    """SNAP's energies of the atoms, as extras."""
+    """SNAP's energies of the single atoms, as extras."""
     write(tmp_path / "init.xyz", copper(2, 2, 2, rattle=0.02), format="ipi")
     extra = '<trajectory stride="20" filename="energies" extra_type="energies">extras</trajectory>'
     address = f"rootstock-{os.getpid()}"
@@ -174,7 +174,7 @@ def test_nvt_writes_the_models_other_properties(tmp_path, user_variables):
     assert energies.sum() / units.Hartree == pytest.approx(potential, rel=1e-6)
 
 
-def test_a_committee_is_what_ipis_ffcommittee_reads(tmp_path, user_variables):
+def test_ipis_ffcommittee_reads_a_committee(tmp_path, user_variables):
     write(tmp_path / "init.xyz", copper(2, 2, 2, rattle=0.02), format="ipi")
     address = f"rootstock-{os.getpid()}"
     text = simulation("nve", address)

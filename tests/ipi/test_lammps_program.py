@@ -45,10 +45,10 @@ def test_rootstock_drives_lammps_fix_ipi():
     with IPICalculator(unix=name, command=[sys.executable, "-c", code], timeout=60) as calc:
         atoms.calc = calc
         for turn in range(3):
-            for one in (atoms, reference):
-                one.positions[3] += [0.1 * turn, 0, 0.05]
-                one.set_cell(one.cell * (1 + 0.005 * turn), scale_atoms=True)
-            found, expected = atoms.get_forces(), reference.get_forces()
+            for moved in (atoms, reference):
+                moved.positions[3] += [0.1 * turn, 0, 0.05]
+                moved.set_cell(moved.cell * (1 + 0.005 * turn), scale_atoms=True)
+            forces, expected = atoms.get_forces(), reference.get_forces()
             assert np.abs(expected).max() > 0.01
-            assert np.allclose(found, expected, atol=1e-5)
+            assert np.allclose(forces, expected, atol=1e-5)
             assert np.allclose(atoms.get_stress(), reference.get_stress(), atol=1e-6)
