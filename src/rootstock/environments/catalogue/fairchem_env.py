@@ -30,6 +30,8 @@ MODELS = {
     "esen-md-direct-all-omol": "eSEN, molecules, forces directly, larger",
 }
 
+INFERENCE_SETTINGS = ("high-precision", "default", "nitro", "multigpu", "batch", "traineval")
+
 
 def setup(
     model: str,
@@ -44,6 +46,11 @@ def setup(
     if task_name is None and model.startswith("uma"):
         raise ValueError(
             'UMA needs a task: setup_kwargs={"task_name": "omat"} (or omol, oc20, ...)'
+        )
+    if inference_settings not in INFERENCE_SETTINGS:  # before the weights are downloaded
+        raise ValueError(
+            f"inference_settings must be one of {', '.join(INFERENCE_SETTINGS)}, "
+            f"not {inference_settings!r}"
         )
     kind = device.partition(":")[0]
     return FAIRChemCalculator.from_model_checkpoint(
