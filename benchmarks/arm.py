@@ -87,11 +87,11 @@ class Direct:
         return {"seconds": [(time.perf_counter() - started) / calls]}
 
     def _atoms(self, formula, natoms):
-        key = (formula, natoms)
-        if self.__dict__.get("_key") != key:
+        size = (formula, natoms)
+        if self.__dict__.get("_size") != size:
             self._current = supercell(formula, natoms)
             self._current.calc = self.calculator(self._current)
-            self._key = key
+            self._size = size
         return self._current
 
 
@@ -174,29 +174,29 @@ class Floor:
     """The bytes of a step over an AF_UNIX pair, one write and exact reads each way; no ASE."""
 
     def call(self, formula, natoms, calls, seed):
-        ask, answer = bytes(120 + 24 * natoms), bytes(76 + 24 * natoms)
-        ours, theirs = socket.socketpair()
-        for end in (ours, theirs):
+        request, answer = bytes(120 + 24 * natoms), bytes(76 + 24 * natoms)
+        local, peer = socket.socketpair()
+        for end in (local, peer):
             for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
                 end.setsockopt(socket.SOL_SOCKET, option, 4 * 2**20)
         if os.fork() == 0:
-            ours.close()
-            self._echo(theirs, len(ask), answer)
-        theirs.close()
-        got, seconds = bytearray(len(answer)), []
-        with ours:
+            local.close()
+            self._echo(peer, len(request), answer)
+        peer.close()
+        buffer, seconds = bytearray(len(answer)), []
+        with local:
             for _ in range(calls + 5):
                 started = time.perf_counter()
-                ours.sendall(ask)
-                read(ours, got)
+                local.sendall(request)
+                read(local, buffer)
                 seconds.append(time.perf_counter() - started)
         os.wait()
         return {"seconds": seconds[5:], "inside": [None] * calls}
 
     @staticmethod
     def _echo(sock, expected, answer):
-        got = bytearray(expected)
-        while read(sock, got):
+        buffer = bytearray(expected)
+        while read(sock, buffer):
             sock.sendall(answer)
         os._exit(0)
 
@@ -205,15 +205,15 @@ def read(sock, buffer):
     """Fill `buffer`; return false at the end of the stream."""
     view = memoryview(buffer)
     while view:
-        got = sock.recv_into(view)
-        if got == 0:
+        count = sock.recv_into(view)
+        if count == 0:
             return False
-        view = view[got:]
+        view = view[count:]
     return True
 
 
 def structure(model):
-    """Return a few atoms that `model` knows, without slow imports."""
+    """Return a few atoms of elements that `model` knows, without slow imports."""
     from ase.atoms import Atoms
 
     knows_salt = model.startswith(("chgnet", "sevennet"))

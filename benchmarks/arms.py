@@ -1,4 +1,4 @@
-"""The processes that are compared, seen from the benchmark."""
+"""Starting the processes that are compared, and sending them requests."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ class Launcher:
     work : Path
         Folder for the peer and for environment files with a stop-watch.
     device : str
-        For the models; the null model needs none.
+        For the models; the model that returns zeros runs on the CPU.
     threads : int
         CPU threads of the models.
     """
@@ -158,18 +158,23 @@ class Launcher:
         work.mkdir(parents=True, exist_ok=True)
 
     def null(self, kind: str) -> Arm:
-        """Start an arm of the null model."""
+        """Start an arm of the model that returns zeros."""
         if kind == "floor":
             return Arm(sys.executable, kind, {})
         if kind == "peer":
             client = self._peer()
             config = {"checkpoint": "null", "root": str(self._work / "peer"), "device": "cpu"}
             return Arm(client, kind, config)
-        ours = {"environment": str(NULL), "root": str(self.root), "device": "cpu", "threads": 1}
+        arguments = {
+            "environment": str(NULL),
+            "root": str(self.root),
+            "device": "cpu",
+            "threads": 1,
+        }
         if kind == "rootstock":
-            return Arm(sys.executable, kind, ours)
+            return Arm(sys.executable, kind, arguments)
         direct = {"file": str(NULL), "argument": "", "device": "cpu", "threads": 1, "options": {}}
-        python = _interpreter(make_spec(None, **ours))
+        python = _interpreter(make_spec(None, **arguments))
         if kind == "ase":
             return Arm(sys.executable, kind, {"python": python, **direct})
         return Arm(python, kind, direct)
@@ -181,17 +186,20 @@ class Launcher:
             direct["file"] = self._with_stopwatch(Path(direct["file"]))
         if kind == "direct":
             return Arm(python, kind, direct, self.threads)
-        ours = {**self.ours(text), "instrumented": direct["file"] if stopwatch else None}
-        return Arm(sys.executable, kind, ours, self.threads)
+        arguments = {
+            **self.calculator_arguments(text),
+            "instrumented": direct["file"] if stopwatch else None,
+        }
+        return Arm(sys.executable, kind, arguments, self.threads)
 
-    def ours(self, text: str) -> dict:
+    def calculator_arguments(self, text: str) -> dict:
         """Return the arguments of the calculator for a model."""
         options = {"root": str(self.root), "device": self.device, "threads": self.threads}
         return {"model": self._weights(text), **options}
 
     def direct(self, text: str) -> tuple[str, dict]:
         """Return a model's interpreter and the arguments of ``arm.load``."""
-        spec = make_spec(**self.ours(text))
+        spec = make_spec(**self.calculator_arguments(text))
         return _interpreter(spec), {
             "file": str(spec.environment.file.path),
             "argument": spec.argument,

@@ -79,9 +79,9 @@ class Added:
     spread: float
 
 
-def added(ours: list[float], theirs: list[float]) -> Added:
+def added(seconds: list[float], base: list[float]) -> Added:
     """Compare two lists of seconds, item by item."""
-    differences = [1e3 * (a - b) for a, b in zip(ours, theirs, strict=True)]
+    differences = [1e3 * (a - b) for a, b in zip(seconds, base, strict=True)]
     low, middle, high = statistics.quantiles(differences, n=4)
     return Added(middle, (high - low) / 2)
 

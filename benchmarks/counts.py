@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-#: Calls whose result is a number of bytes that crossed.
+#: System calls that return the number of transferred bytes.
 _CARRIERS = re.compile(r"^(send|recv|read|write|pread|pwrite)")
 _BATCH = 100
 _LINE = re.compile(r"^(?:\d+\s+)?(?:<\.\.\. )?(\w+)(?:\(| resumed>).*\)\s+= (-?\d+)")

@@ -148,9 +148,9 @@ def picture(rows: list[dict], path: Path) -> None:
 
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
     for kind in dict.fromkeys(row["kind"] for row in rows if row["kind"] != "direct"):
-        mine = [row for row in rows if row["kind"] == kind]
-        shown = [row for row in mine if row["median"] > 0]
-        below = [f"{row['natoms']:,}" for row in mine if row not in shown]
+        arm_rows = [row for row in rows if row["kind"] == kind]
+        shown = [row for row in arm_rows if row["median"] > 0]
+        below = [f"{row['natoms']:,}" for row in arm_rows if row not in shown]
         label = TITLES[kind] + (f" (faster than direct at {', '.join(below)})" if below else "")
         style = "k:" if kind == "floor" else "o-"
         axes.plot([r["natoms"] for r in shown], [r["median"] for r in shown], style, label=label)

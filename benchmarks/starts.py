@@ -27,8 +27,8 @@ _IMPORTS = {
 def first_energies(launcher: Launcher, model: str, repeats: int = _REPEATS) -> dict:
     """Return medians: through Rootstock, a second worker beside it, a plain script; seconds."""
     python, direct = launcher.direct(model)
-    ours, seconds, scripts = launcher.ours(model), [], []
-    request = json.dumps({**direct, "model": ours["model"]})
+    arguments, seconds, scripts = launcher.calculator_arguments(model), [], []
+    request = json.dumps({**direct, "model": arguments["model"]})
     start = partial(launcher.model, text=model, stopwatch=False)
     with running(start, ("rootstock",)) as arms:
         for _ in range(repeats):
@@ -51,7 +51,7 @@ def first_energies(launcher: Launcher, model: str, repeats: int = _REPEATS) -> d
 def null_starts(
     launcher: Launcher, kinds: tuple[str, ...], repeats: int = _REPEATS
 ) -> dict[str, float]:
-    """Return the median time to the first energy of the null model; seconds."""
+    """Return the median time to the first energy of the model that returns zeros; seconds."""
     with running(launcher.null, kinds) as arms:
         seconds = {kind: [] for kind in kinds}
         for _ in range(repeats):

@@ -18,7 +18,7 @@ NULL_SIZES = (32, 864, 10_976, 97_556)
 MODEL_SIZES = (8, 64, 256, 1000)
 #: Models measured on copper; the others on rock salt, whose few neighbours save memory.
 METALS = ("null", "snap", "emt", "mace")
-#: Arms of the null model; added times are relative to the first.
+#: Arms of the model that returns zeros; added times are relative to the first.
 NULL_KINDS = ("direct", "rootstock", "ase", "peer", "floor")
 PARTS = ("way", "counts", "memory", "imports", "starts", "dynamics", "models")
 _MEMORY = (1000, 2000, 5000, 10_000)
@@ -30,15 +30,15 @@ def formula(model: str) -> str:
 
 
 def way(launcher: Launcher, sizes: Iterable[int], seconds: float, kinds=NULL_KINDS) -> list[dict]:
-    """Measure the null model through every arm."""
+    """Measure the model that returns zeros through every arm."""
     rows = []
     with running(launcher.null, kinds) as arms:
         for natoms in sizes:
             by_kind = take_turns(arms, "call", seconds, formula="Cu", natoms=natoms)
             direct = by_kind["direct"].whole
-            nothing = [0.0] * len(direct)
+            zeros = [0.0] * len(direct)
             for kind, timings in by_kind.items():
-                base = nothing if kind in ("direct", "floor") else direct
+                base = zeros if kind in ("direct", "floor") else direct
                 more = asdict(added(timings.whole, base))
                 row = {"kind": kind, "natoms": natoms, "rounds": len(direct)}
                 rows.append({**row, "whole": milliseconds(timings.whole), **more})
@@ -119,7 +119,7 @@ def run(
     names: tuple[str, ...],
     seconds: float,
     parts: Iterable[str] = PARTS,
-    say: Callable[[str], object] = lambda _: None,
+    announce: Callable[[str], object] = lambda _: None,
 ) -> dict:
     """Measure `parts` of :data:`PARTS`; return plain data."""
     socket_kinds = NULL_KINDS[1:4]
@@ -137,6 +137,6 @@ def run(
     }
     results = {}
     for part in parts:
-        say(part)
+        announce(part)
         results[part] = table[part]()
     return results

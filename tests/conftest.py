@@ -77,10 +77,10 @@ def _nothing_left(request):
 
 def _no_new_workers(before: set[int]) -> None:
     deadline = time.monotonic() + 5
-    while (left := worker_pids() - before) and time.monotonic() < deadline:
+    while (remaining := worker_pids() - before) and time.monotonic() < deadline:
         gc.collect()  # a calculator in a traceback or a cycle still holds its worker
         time.sleep(0.05)
-    assert not left, f"workers were left behind: {left}"
+    assert not remaining, f"workers were left behind: {remaining}"
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The docs hold: code compiles, scripts run, links lead somewhere, figures are the measured ones."""
+"""The docs: code compiles, scripts run, links exist, figures are the measured ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PAGES = [
 ]
 README = PAGES[0].read_text()
 
-#: Words that need a dictionary of ours, and idioms that the pages avoid.
+#: Private terms and idioms that the pages avoid.
 UNWANTED = (
     r"topolog(y|ies)|recipes?|leases?|guests?|lifelines?|workshop|overlays?|generations?",
     r"cellar|house|rooms?|the door|the floor|foreign(er)?|forsak\w*|disown\w*|mend(s|ed|ing)?",
@@ -67,7 +67,7 @@ def page_id(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
-def test_python_compiles_and_environment_files_are_good(page, tmp_path):
+def test_python_compiles_and_environment_files_are_valid(page, tmp_path):
     for number, block in enumerate(blocks(page, "python")):
         compile(block, f"{page.name}, block {number}", "exec")
         if block.startswith("# /// script"):
@@ -77,7 +77,7 @@ def test_python_compiles_and_environment_files_are_good(page, tmp_path):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
-def test_links_lead_somewhere(page):
+def test_links_exist(page):
     for path, anchor in links(page):
         assert path.exists(), path
         assert not anchor or anchor in anchors(path), f"{path}#{anchor}"
@@ -86,8 +86,8 @@ def test_links_lead_somewhere(page):
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_pages_use_plain_words(page):
     for pattern in UNWANTED:
-        found = re.search(rf"\b({pattern})\b", prose(page), re.IGNORECASE)
-        assert found is None, found
+        match = re.search(rf"\b({pattern})\b", prose(page), re.IGNORECASE)
+        assert match is None, match
 
 
 def test_every_page_is_reached_from_the_index():
@@ -149,13 +149,13 @@ def test_every_error_is_in_the_table():
         assert re.search(rf"^\| `{name}` \|", page, re.MULTILINE), name
 
 
-def test_one_version():
+def test_the_version_is_the_same_everywhere():
     version = rootstock.__version__
     assert f"## {version}" in (REPO / "CHANGELOG.md").read_text()
     assert f"version: {version}" in (REPO / "CITATION.cff").read_text()
 
 
-def test_nothing_generated_and_no_machine_in_the_repository():
+def test_the_licence_and_no_generated_lock_files():
     settings = tomllib.loads((REPO / "pyproject.toml").read_text())
     assert settings["project"]["license"] == "MIT"
     names = [p.name for p in REPO.glob("src/**/*")] + [p.name for p in REPO.glob("*")]
@@ -201,7 +201,7 @@ def test_the_figures_of_the_readme_are_those_that_were_measured():
 
 
 def scripts():
-    """Return every script that a page of the docs says can be run as it stands."""
+    """Return every script that a page of the docs marks as runnable."""
     marked = re.compile(r"<!-- script(?: in (\S+))? -->\n```python\n(.*?)```", re.DOTALL)
     for page in sorted(DOCS.rglob("*.md")):
         for number, (folder, code) in enumerate(marked.findall(page.read_text())):
@@ -215,15 +215,15 @@ def test_the_docs_have_scripts():
 @pytest.mark.model
 @pytest.mark.parametrize(("folder", "code"), list(scripts()))
 def test_the_scripts_of_the_docs(folder, code, tmp_path, user_variables):
-    here = tmp_path / "here"
+    workdir = tmp_path / "work"
     if folder:
-        shutil.copytree(REPO / folder, here)
+        shutil.copytree(REPO / folder, workdir)
     else:
-        here.mkdir()
-    (here / "script.py").write_text(code)
+        workdir.mkdir()
+    (workdir / "script.py").write_text(code)
     done = subprocess.run(
         [sys.executable, "script.py"],
-        cwd=here,
+        cwd=workdir,
         env=user_variables,
         capture_output=True,
         text=True,

@@ -10,7 +10,7 @@ import rootstock
 
 
 @pytest.mark.parametrize("name", [n for n in rootstock.__all__ if n.endswith("Error")])
-def test_errors_are_one_documented_tree(name):
+def test_errors_have_a_common_base_and_are_documented(name):
     error = getattr(rootstock, name)
     assert issubclass(error, rootstock.RootstockError)
     assert error.__doc__

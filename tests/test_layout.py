@@ -68,39 +68,41 @@ def imported_modules(path: Path) -> set[tuple[str, ...]]:
 
 @pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(SOURCE)))
 def test_imports_run_downward(path):
-    here = package_of(path)
-    if here == "__init__":
+    package = package_of(path)
+    if package == "__init__":
         return
     for module in imported_modules(path):
-        assert module, f"{here} imports the package itself"
-        assert LEVEL[module[0]] <= LEVEL[here], f"{here} imports {'.'.join(module)}, which is above"
-        if here != "worker":
+        assert module, f"{package} imports the package itself"
+        assert LEVEL[module[0]] <= LEVEL[package], (
+            f"{package} imports {'.'.join(module)}, which is above"
+        )
+        if package != "worker":
             assert module[0] != "worker", "no module of the main process imports the worker"
 
 
 def test_no_import_cycle():
-    """Over all imports, those inside functions and for types included."""
+    """All imports count, also those inside functions and for types."""
     graph = {}
     for path in modules():
         name = path.relative_to(SOURCE).with_suffix("").parts
         name = name[:-1] if name[-1] == "__init__" else name
         graph[name] = {module for module in imported_modules(path) if module != name}
-    done: set[tuple[str, ...]] = set()
+    finished: set[tuple[str, ...]] = set()
 
     def visit(module, trail):
         assert module not in trail, " -> ".join(".".join(m) for m in (*trail, module))
-        if module in done or module not in graph:
+        if module in finished or module not in graph:
             return
         for imported in graph[module]:
             visit(imported, (*trail, module))
-        done.add(module)
+        finished.add(module)
 
     for module in graph:
-        if module:  # the top-level package names what it exports
+        if module:  # the top-level package imports all public names
             visit(module, ())
 
 
-def test_every_package_has_a_place_in_the_order():
+def test_the_order_has_every_package():
     assert {package_of(p) for p in modules()} - {"__init__"} == set(LEVEL)
 
 
@@ -141,7 +143,7 @@ def test_the_calculator_does_not_load_the_command_line():
     assert output_of(code).strip() == "False False"
 
 
-def test_every_public_name_is_there():
+def test_every_public_name_exists():
     for name in set(rootstock.__all__) - {"__version__"}:
         assert getattr(rootstock, name).__module__.startswith("rootstock")
     with pytest.raises(AttributeError, match="nonsense"):
@@ -156,7 +158,7 @@ WORKER = [
 
 
 @pytest.mark.parametrize("path", WORKER, ids=lambda p: str(p.relative_to(SOURCE)))
-def test_worker_code_is_python_3_9_and_imports_only_what_is_there(path):
+def test_worker_code_is_python_3_9_and_imports_only_available_packages(path):
     tree = ast.parse(path.read_text(), feature_version=(3, 9))
     allowed = {*sys.stdlib_module_names, "numpy", "ase", "_rootstock", "torch", "jax"}
     for node in ast.walk(tree):

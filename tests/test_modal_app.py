@@ -26,28 +26,28 @@ def test_the_functions_are_modals():
 
 @pytest.mark.model
 def test_init_main_job_and_cache(volume):
-    keys = modal_app.init_rootstock_volume.local("emt,snap")
-    assert [len(key) for key in keys.values()] == [16, 16]
-    found = modal_app.test_new_api.local("snap")
-    assert found["energy"] == pytest.approx(-512.126, abs=1e-3)
-    assert found["build"] == keys["snap"]
+    builds = modal_app.init_rootstock_volume.local("emt,snap")
+    assert [len(build) for build in builds.values()] == [16, 16]
+    result = modal_app.test_new_api.local("snap")
+    assert result["energy"] == pytest.approx(-512.126, abs=1e-3)
+    assert result["build"] == builds["snap"]
     sizes = modal_app.inspect_cache.local()
     assert sizes["envs/snap"] > 10**7
 
 
 @pytest.mark.model
 def test_the_benchmark(volume):
-    found = modal_app.benchmark_v3.local("snap", "cpu", "64", 0.2)
+    results = modal_app.benchmark_v3.local("snap", "cpu", "64", 0.2)
     kinds = ("direct", "rootstock", "ase", "floor")
-    assert [(row["kind"], row["natoms"]) for row in found["way"]] == [
+    assert [(row["kind"], row["natoms"]) for row in results["way"]] == [
         (kind, natoms) for natoms in (32, 864) for kind in kinds
     ]
-    assert all(row["whole"] > 0 and row["rounds"] >= 7 for row in found["way"])
-    (row,) = found["models"]
-    # both arms timed the model inside, and something is around it
+    assert all(row["whole"] > 0 and row["rounds"] >= 7 for row in results["way"])
+    (row,) = results["models"]
+    # both arms measured time inside and outside the model
     assert row["direct"] > row["outside_direct"] > 0
     assert row["rootstock"] > row["outside_rootstock"] > 0
     from benchmarks.report import markdown
 
-    table = markdown({"machine": "here", "threads": 1, **found})
+    table = markdown({"machine": "here", "threads": 1, **results})
     assert "| snap | 64 |" in table and "| ASE socket |" in table

@@ -1,4 +1,4 @@
-"""Child processes end when they are told to, or when this process ends."""
+"""Child processes end on request, or when this process ends."""
 
 from __future__ import annotations
 

@@ -80,15 +80,15 @@ def test_the_model_gets_the_changes_by_ases_names(reference):
     atoms = copper()
     atoms.calc = reference
     atoms.get_forces()
-    seen = []
+    received = []
     for change in ("positions", "cell", "numbers", "pbc", "initial_charges", "info"):
         CHANGES[change](atoms)
         atoms.get_forces()
-        seen.append(reference.results["changes"])
+        received.append(reference.results["changes"])
     other = copper(1)
     other.calc = reference
     other.get_forces()
-    assert seen == [
+    assert received == [
         ["positions"],
         ["positions", "cell"],
         ["positions", "numbers"],

@@ -136,7 +136,7 @@ ANYTHING = st.recursive(
 
 def table(**known):
     """Return a strategy for tables with known keys, each of the known kind or of any other."""
-    optional = {key.replace("_", "-"): value | ANYTHING for key, value in known.items()}
+    optional = {name.replace("_", "-"): value | ANYTHING for name, value in known.items()}
     return st.fixed_dictionaries({}, optional=optional)
 
 

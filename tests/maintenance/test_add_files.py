@@ -38,8 +38,8 @@ def test_files_are_added_all_or_none(root, tmp_path):
 
 
 def test_new_writes_a_file_that_works(tmp_path, root):
-    as_json("new", "mine", "--folder", tmp_path)
-    (file,) = add_files(root, [tmp_path / "mine_env.py"])
-    assert file.file.summary == "mine: one-line summary, printed by rootstock list."
-    assert run("new", "mine", "--folder", tmp_path).exit_code == 2
+    as_json("new", "own", "--folder", tmp_path)
+    (file,) = add_files(root, [tmp_path / "own_env.py"])
+    assert file.file.summary == "own: one-line summary, printed by rootstock list."
+    assert run("new", "own", "--folder", tmp_path).exit_code == 2
     assert run("new", "a/b").exit_code == 2

@@ -1,4 +1,4 @@
-"""Removing what is not used any more."""
+"""Removing unused builds, caches and files that builds left."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.environment_files import add_to_root
 pytestmark = pytest.mark.model
 
 
-def test_collection(root):
+def test_unused_builds_and_caches_are_removed(root):
     file = add_to_root(root, dependencies='"six==1.16.0"')
     old = prepare_environment(file, QUIET)
     prepare_environment(add_to_root(root, dependencies='"six==1.17.0"'), QUIET)
@@ -35,12 +35,12 @@ def test_collection(root):
     assert {i.path.name for i in plan} == {".building-dead", old.build.id}
     assert as_json("gc", "--days", "0", "--dry-run", "--root", root.path)["removed"] is False
     assert old.python.exists()
-    found = as_json("gc", "--days", "0", "--yes", "--root", root.path)
-    assert found["removed"] and len(found["items"]) == 2 and not found["failed"]
+    removal = as_json("gc", "--days", "0", "--yes", "--root", root.path)
+    assert removal["removed"] and len(removal["items"]) == 2 and not removal["failed"]
     assert not old.python.exists()
     assert not plan_collection(root, days=0)
-    assert collect(plan) == []  # what is gone already is no failure
-    with build_lock(file.writable, QUIET):  # what a living builder has is no leftover
+    assert collect(plan) == []  # removed already, which is not a failure
+    with build_lock(file.writable, QUIET):  # the directory of a running build is kept
         (builds / ".building-alive").mkdir()
         assert not plan_collection(root, days=0)
     shutil.rmtree(builds / ".building-alive")
@@ -49,8 +49,8 @@ def test_collection(root):
 def test_uninstall(root):
     file = add_to_root(root, dependencies="")
     prepare_environment(file, QUIET)
-    found = as_json("uninstall", "my", "--root", root.path)["paths"]
-    assert len(found) == 3
+    paths = as_json("uninstall", "my", "--root", root.path)["paths"]
+    assert len(paths) == 3
     assert not any(root.path.rglob("*my*"))
-    done = run("uninstall", "chgnet", "--root", root.path)
-    assert done.exit_code == 2 and "is not installed" in done.stderr
+    result = run("uninstall", "chgnet", "--root", root.path)
+    assert result.exit_code == 2 and "is not installed" in result.stderr

@@ -27,11 +27,11 @@ def test_fetched_weights_are_recorded_checked_and_offline(user_layer):
         assert calc.spec.offline
     with RootstockCalculator("probe-world", root=user_layer, device="cpu") as calc:
         assert not calc.spec.offline
-    layer, found = find_record(user_layer, "probe", "downloads")
-    assert check(layer, found, deep=True) == []
+    layer, stored = find_record(user_layer, "probe", "downloads")
+    assert check(layer, stored, deep=True) == []
     path.write_bytes(b"v" * 1000)
-    assert check(layer, found) == []
-    assert "does not match the recorded SHA-256" in check(layer, found, deep=True)[0]
+    assert check(layer, stored) == []
+    assert "does not match the recorded SHA-256" in check(layer, stored, deep=True)[0]
     assert [h.state for h in status(user_layer, deep=True) if h.name == "probe-downloads"] == [
         "damaged"
     ]
@@ -49,7 +49,7 @@ def test_fetched_weights_are_recorded_checked_and_offline(user_layer):
     RootstockCalculator("probe-downloads", root=user_layer).close()
 
 
-def test_a_warm_cache_is_recorded_all_the_same(user_layer):
+def test_weights_in_the_cache_are_recorded_too(user_layer):
     first = fetch("probe-downloads", root=user_layer)
     assert fetch("probe-downloads", root=user_layer).files == first.files
 
@@ -63,7 +63,7 @@ def test_offline_variables(user_layer):
     assert environ["HOME"].startswith(str(user_layer.user_layer))
 
 
-def test_a_model_that_could_not_download_says_how(user_layer, monkeypatch):
+def test_a_model_that_could_not_download_names_the_command(user_layer, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     calc = RootstockCalculator("probe-downloads", root=user_layer, device="cpu")
     with pytest.raises(SetupError, match="run 'rootstock fetch probe-downloads'"):

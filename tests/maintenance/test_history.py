@@ -30,8 +30,8 @@ def test_history_and_rollback(root, monkeypatch):
     (health,) = [h for h in status(root) if h.name == "my"]
     assert (health.state, health.fix) == ("stale", "rootstock install my")
     new = prepare_environment(file, QUIET)
-    found = as_json("history", "my", "--root", root.path)["builds"]
-    assert [(entry["id"], entry["current"]) for entry in found] == [
+    builds = as_json("history", "my", "--root", root.path)["builds"]
+    assert [(entry["id"], entry["current"]) for entry in builds] == [
         (new.build.id, True),
         (old.build.id, False),
     ]
@@ -41,16 +41,16 @@ def test_history_and_rollback(root, monkeypatch):
     assert old.environment.writable.lock.read_text() == lock
     assert prepare_environment(find_environment("my", root), QUIET).build.id == old.build.id
     assert [h.state for h in status(root) if h.name == "my"] == ["ready"]
-    done = run("rollback", "my", "--root", root.path)
-    assert done.exit_code == 2 and "no older environment" in done.stderr
+    result = run("rollback", "my", "--root", root.path)
+    assert result.exit_code == 2 and "no older environment" in result.stderr
     rollback(find_environment("my", root), new.build.id)
     assert prepare_environment(find_environment("my", root), QUIET).build.id == new.build.id
 
 
 def test_unknown_names(root):
     for command in ("show", "history", "rollback", "uninstall", "lock", "pack"):
-        done = run(command, "chgnett", "--root", root.path)
-        assert done.exit_code == 2 and "chgnet" in done.stderr, command
+        result = run(command, "chgnett", "--root", root.path)
+        assert result.exit_code == 2 and "chgnet" in result.stderr, command
     with pytest.raises(UnknownNameError):
         fetch("chgnett", root=root)
     with pytest.raises(RootError):

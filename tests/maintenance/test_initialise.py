@@ -21,8 +21,8 @@ pytestmark = pytest.mark.model
 
 def test_init_makes_the_folders_and_may_be_repeated(tmp_path):
     for _ in range(2):
-        found = as_json("init", "--root", tmp_path / "root")
-        assert found == {"root": str(tmp_path / "root"), "group": None}
+        shown = as_json("init", "--root", tmp_path / "root")
+        assert shown == {"root": str(tmp_path / "root"), "group": None}
     names = {p.name for p in (tmp_path / "root").iterdir()}
     assert names == {"environments", "envs", "cache", "home"}
 
@@ -41,14 +41,14 @@ def test_init_for_a_group(tmp_path):
     file.writable.source.chmod(0o664)
     built = prepare_environment(file, QUIET)
     record = built.python.parent.parent / "rootstock.json"
-    assert record.stat().st_mode & 0o060 == 0o060  # what a maintainer makes, another can change
+    assert record.stat().st_mode & 0o060 == 0o060  # other maintainers can change it
     assert record.stat().st_gid == root.path.stat().st_gid
     assert not [f for f in doctor(root) if f.topic == "permissions"]
     root.shared.cache.chmod(0o2775 | 0o002)
-    (bad,) = [f for f in doctor(root) if f.topic == "permissions"]
-    assert bad.level == "problem" and bad.fix.startswith("chmod -R o-w")
+    (finding,) = [f for f in doctor(root) if f.topic == "permissions"]
+    assert finding.level == "problem" and finding.fix.startswith("chmod -R o-w")
     root.shared.cache.chmod(0o2770)
-    (bad,) = [f for f in doctor(root) if f.topic == "permissions"]
-    assert "can't be read by all users" in bad.detail
-    done = run("init", "--root", tmp_path / "other", "--shared", "no-such-group")
-    assert done.exit_code == 2 and "there is no group" in done.stderr
+    (finding,) = [f for f in doctor(root) if f.topic == "permissions"]
+    assert "can't be read by all users" in finding.detail
+    result = run("init", "--root", tmp_path / "other", "--shared", "no-such-group")
+    assert result.exit_code == 2 and "there is no group" in result.stderr

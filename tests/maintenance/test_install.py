@@ -1,4 +1,4 @@
-"""Installing and upgrading environments, without a network and with Ctrl-C too."""
+"""Installing and upgrading environments, also without a network and with Ctrl-C."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ pytestmark = pytest.mark.model
 
 def test_install_takes_a_file(root, tmp_path):
     path = write_environment_file(tmp_path, name="own", dependencies='"six==1.16.0"')
-    found = as_json("install", path, "--root", root.path)
-    assert list(found["environments"]) == ["own"]
+    installed = as_json("install", path, "--root", root.path)
+    assert list(installed["environments"]) == ["own"]
     shown = as_json("show", "own", "--root", root.path)
     assert shown["packages"] == {"six": "1.16.0"}
-    assert shown["current"]["id"] == found["environments"]["own"]
+    assert shown["current"]["id"] == installed["environments"]["own"]
     assert shown["current"]["record"]["user"] and shown["current"]["record"]["platform"]
     assert "six==1.16.0" in run("show", "own", "--root", root.path).stdout
 
@@ -40,32 +40,32 @@ def test_an_upgrade_says_what_changed(root):
     add_to_root(root, dependencies='"six==1.15.0"')
     relock(find_environment("my", root), QUIET)
     add_to_root(root, dependencies='"six"')
-    found = as_json("install", "my", "--root", root.path)
-    assert found["changed"] == {}
+    shown = as_json("install", "my", "--root", root.path)
+    assert shown["changed"] == {}
     before = read_lock(find_environment("my", root).writable.lock)
     assert before.packages == {"six": "1.15.0"}  # a pin is kept as long as it fits
-    found = as_json("install", "my", "--upgrade", "--root", root.path)
+    shown = as_json("install", "my", "--upgrade", "--root", root.path)
     after = read_lock(find_environment("my", root).writable.lock)
-    assert found["changed"]["my"] == [f"six 1.15.0 -> {after.packages['six']}"]
+    assert shown["changed"]["my"] == [f"six 1.15.0 -> {after.packages['six']}"]
     (change,) = changes(before, after)
     assert (change.name, change.before) == ("six", "1.15.0")
     assert len(history(find_environment("my", root))) == 2
 
 
-def test_lock_alone_builds_nothing_and_makes_the_built_one_stale(root):
+def test_lock_builds_nothing_and_makes_the_build_stale(root):
     file = add_to_root(root, dependencies='"six==1.15.0"')
     prepare_environment(file, QUIET)
     add_to_root(root, dependencies='"six"')
     relock(find_environment("my", root), QUIET)
-    found = as_json("lock", "my", "--upgrade", "--root", root.path)
-    assert found["packages"] == 1
-    assert found["changes"][0]["before"] == "1.15.0"
+    shown = as_json("lock", "my", "--upgrade", "--root", root.path)
+    assert shown["packages"] == 1
+    assert shown["changes"][0]["before"] == "1.15.0"
     assert len(history(file)) == 1
     assert [h.state for h in status(root) if h.name == "my"] == ["stale"]
     assert run("status", "--check", "--root", root.path).exit_code == 9
 
 
-def test_force_builds_beside(root):
+def test_force_makes_another_build(root):
     file = add_to_root(root, dependencies="")
     first = prepare_environment(file, QUIET)
     second = install(file, QUIET, BuildOptions(force=True))
@@ -80,11 +80,11 @@ def test_another_python(root):
         [built.python, "--version"], capture_output=True, text=True, check=True
     )
     assert version.stdout.startswith("Python 3.12")
-    assert prepare_environment(file, QUIET) == built  # and it stays so
+    assert prepare_environment(file, QUIET) == built  # later builds keep the Python
 
 
 @needs_root
-def test_wheels_by_hand_in_a_network_namespace(root, tmp_path):
+def test_install_from_wheels_without_a_network(root, tmp_path):
     wheels = tmp_path / "wheels"
     command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "six==1.16.0"]
     subprocess.run([*command, "-d", wheels], check=True, capture_output=True)
@@ -94,14 +94,14 @@ def test_wheels_by_hand_in_a_network_namespace(root, tmp_path):
     variables = {**os.environ, "UV_CACHE_DIR": str(tmp_path / "empty cache")}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
     assert done.returncode == 0, done.stderr
-    key = json.loads(done.stdout)["environments"]["my"]
-    python = root.path / "envs" / "my" / key / "bin" / "python"
-    found = [python, "-c", "import six; print(six.__version__)"]
-    assert subprocess.run(found, capture_output=True, text=True, check=True).stdout == "1.16.0\n"
+    build = json.loads(done.stdout)["environments"]["my"]
+    python = root.path / "envs" / "my" / build / "bin" / "python"
+    command = [python, "-c", "import six; print(six.__version__)"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "1.16.0\n"
 
 
 @pytest.mark.parametrize("after", [0.3, 1.0, 2.5])
-def test_ctrl_c_in_an_install_leaves_nothing_half_done(root, after, tmp_path):
+def test_ctrl_c_during_an_install_keeps_the_previous_build(root, after, tmp_path):
     import signal
 
     file = add_to_root(root, dependencies='"six==1.16.0"')
@@ -117,9 +117,9 @@ def test_ctrl_c_in_an_install_leaves_nothing_half_done(root, after, tmp_path):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     time.sleep(after)
-    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to all of the group
+    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to the whole group
     _, errors = process.communicate(timeout=60)
-    assert process.returncode in (130, -signal.SIGINT), errors  # before Python's own start, -2
+    assert process.returncode in (130, -signal.SIGINT), errors  # -2 before Python has started
     assert "Traceback" not in errors or process.returncode != 130
     assert not list(file.writable.builds.glob(".*"))
     assert current_build(file.writable.builds).id == old.build.id

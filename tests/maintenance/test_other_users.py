@@ -23,7 +23,7 @@ pytestmark = pytest.mark.model
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
-    """A shared root that another user can only read, with a copy of Rootstock that they can read."""
+    """A shared root that another user can only read, with a copy of Rootstock that they can import."""
     folder = Path(tempfile.mkdtemp(prefix="rootstock-test-"))
     folder.chmod(0o755)
     shutil.copytree(REPO / "src" / "rootstock", folder / "lib" / "rootstock")
@@ -33,8 +33,8 @@ def shared(tmp_path_factory):
         (p for p in ("/usr/bin/python3.11", "/usr/bin/python3") if Path(p).exists()), None
     )
     arguments = ["install", "probe", "--root", root.path, "--models", "downloads"]
-    found = as_json(*arguments, *(["--python", python] if python else []))
-    assert found["fetched"] == ["probe-downloads"]
+    installed = as_json(*arguments, *(["--python", python] if python else []))
+    assert installed["fetched"] == ["probe-downloads"]
     nobody = pwd.getpwnam("nobody")
     home = folder / "home"
     (home / ".cache" / "huggingface").mkdir(parents=True)
@@ -54,9 +54,9 @@ def as_user(folder: Path, code: str):
         "import rootstock, ase.build, ase.calculators.calculator, uv, rich.console, numpy.linalg\n"
         "import ase.calculators.emt, ase.spacegroup.spacegroup, encodings.idna\n"
         f"assert rootstock.__file__.startswith({str(folder)!r}), rootstock.__file__\n"
-        "for found in pkgutil.walk_packages(rootstock.__path__, 'rootstock.'):\n"
-        "    if not any(w in found.name for w in ('catalogue', 'worker', 'lammps', '__main__')):\n"
-        "        importlib.import_module(found.name)\n"
+        "for module in pkgutil.walk_packages(rootstock.__path__, 'rootstock.'):\n"
+        "    if not any(w in module.name for w in ('catalogue', 'worker', 'lammps', '__main__')):\n"
+        "        importlib.import_module(module.name)\n"
         f"os.environ['HOME'] = {str(folder / 'home')!r}\n"
         "for name in list(os.environ):\n"
         "    if name.startswith(('XDG_', 'UV_', 'ROOTSTOCK_')): del os.environ[name]\n"
@@ -64,14 +64,15 @@ def as_user(folder: Path, code: str):
         f"root = {str(folder / 'root')!r}\n"
         "from rootstock import *\nfrom ase.build import bulk\n" + code
     )
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd="/"
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert process.returncode == 0, process.stderr
+    return process.stdout
 
 
-def look(folder: Path) -> dict:
+def snapshot(folder: Path) -> dict:
+    """Return the modification time and size of every file in the root."""
     return {
         str(path): (path.lstat().st_mtime_ns, path.lstat().st_size)
         for path in (folder / "root").rglob("*")
@@ -80,8 +81,8 @@ def look(folder: Path) -> dict:
 
 @needs_root
 def test_another_user_runs_and_writes_nothing_into_the_shared_root(shared):
-    before = look(shared)
-    out = as_user(
+    before = snapshot(shared)
+    output = as_user(
         shared,
         "atoms = bulk('Cu')\n"
         "with RootstockCalculator('probe-downloads', root=root, device='cpu') as calc:\n"
@@ -92,8 +93,8 @@ def test_another_user_runs_and_writes_nothing_into_the_shared_root(shared):
         "    calc.calculate(atoms, ['energy'])\n"
         "    print(open(calc.results['environ']['HF_TOKEN_PATH']).read())\n",
     )
-    assert out == "True 1\nsecret\n"
-    assert look(shared) == before
+    assert output == "True 1\nsecret\n"
+    assert snapshot(shared) == before
     (user_layer,) = (shared / "home" / ".local" / "share" / "rootstock-overlays").iterdir()
     link = user_layer / "cache" / "probe" / "weights.bin"
     assert (
@@ -104,9 +105,9 @@ def test_another_user_runs_and_writes_nothing_into_the_shared_root(shared):
 
 
 @needs_root
-def test_another_user_adds_their_own_over_it(shared):
-    before = look(shared)
-    out = as_user(
+def test_another_user_adds_their_own_file(shared):
+    before = snapshot(shared)
+    output = as_user(
         shared,
         "from pathlib import Path\n"
         "from rootstock.environments.discovery import available\n"
@@ -114,22 +115,22 @@ def test_another_user_adds_their_own_over_it(shared):
         "from rootstock.maintenance.doctor import doctor\n"
         "from rootstock.maintenance.fetch import fetch\n"
         "from rootstock.maintenance.status import status\n"
-        "place = find_root(root)\n"
-        "mine = Path.home() / 'mine_env.py'\n"
-        "mine.write_text((place.shared.environments / 'probe_env.py').read_text())\n"
-        "add_files(place, [mine])\n"
-        "origins = {e.name: e.origin for e in available(place)}\n"
-        "print(origins['mine'], origins['probe'], origins['chgnet'])\n"
-        "print({h.name: h.state for h in status(place)})\n"
-        "print([f.level for f in doctor(place) if f.topic == 'root'])\n"
+        "shared_root = find_root(root)\n"
+        "own = Path.home() / 'own_env.py'\n"
+        "own.write_text((shared_root.shared.environments / 'probe_env.py').read_text())\n"
+        "add_files(shared_root, [own])\n"
+        "origins = {e.name: e.origin for e in available(shared_root)}\n"
+        "print(origins['own'], origins['probe'], origins['chgnet'])\n"
+        "print({h.name: h.state for h in status(shared_root)})\n"
+        "print([f.level for f in doctor(shared_root) if f.topic == 'root'])\n"
         "print(len(fetch('probe-world', root=root).files))\n",
     ).splitlines()
-    assert out[0] == "user root catalogue"
-    assert "'probe': 'ready'" in out[1] and "'mine': 'not built'" in out[1]
-    assert "'probe-downloads': 'fetched'" in out[1]
-    assert out[2] == "['ok']"
-    assert out[3] == "0"
-    assert look(shared) == before
+    assert output[0] == "user root catalogue"
+    assert "'probe': 'ready'" in output[1] and "'own': 'not built'" in output[1]
+    assert "'probe-downloads': 'fetched'" in output[1]
+    assert output[2] == "['ok']"
+    assert output[3] == "0"
+    assert snapshot(shared) == before
 
 
 @needs_root
@@ -138,23 +139,23 @@ def test_the_maintainers_edit_does_not_make_users_build(shared):
     text = source.read_text()
     source.write_text(text.replace('"ase>=3.22.1"', '"ase>=3.22.1", "six"'))
     try:
-        out = as_user(
+        output = as_user(
             shared,
             "with RootstockCalculator('probe-null', root=root, device='cpu') as calc:\n"
             "    print(calc.get_potential_energy(bulk('Cu')))\n",
         )
     finally:
         source.write_text(text)
-    assert out == "0.0\n"
+    assert output == "0.0\n"
 
 
 @needs_root
-def test_init_of_somebody_elses_root_is_refused(shared):
-    out = as_user(
+def test_init_of_another_users_root_is_refused(shared):
+    output = as_user(
         shared,
         "from rootstock.errors import RootError\n"
         "from rootstock.maintenance.initialise import initialise_root\n"
         "try:\n    initialise_root(find_root(root))\n"
         "except RootError as error:\n    print(error)\n",
     )
-    assert "you may not write to it" in out
+    assert "you may not write to it" in output

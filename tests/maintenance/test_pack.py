@@ -52,10 +52,10 @@ def test_a_pack_runs_where_there_is_no_network(user_layer, tmp_path):
     assert [h.state for h in status(find_root(elsewhere))] == ["ready", "fetched"]
 
 
-def test_packs_that_are_none(root, tmp_path):
+def test_invalid_archives(root, tmp_path):
     path = tmp_path / "x.tar"
-    done = run("unpack", path, "--root", root.path)
-    assert done.exit_code == 2 and "there is no archive" in done.stderr
+    result = run("unpack", path, "--root", root.path)
+    assert result.exit_code == 2 and "there is no archive" in result.stderr
     path.write_bytes(b"nonsense")
     with pytest.raises(ConfigurationError, match="is not an archive"):
         unpack(path, root, QUIET)

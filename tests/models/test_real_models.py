@@ -1,4 +1,4 @@
-"""Real models: Rootstock's numbers against those of the model in its own environment."""
+"""Real models: results through Rootstock against those of the model in its own environment."""
 
 from __future__ import annotations
 
@@ -30,17 +30,18 @@ ENERGY, FORCES, STRESS = "get_potential_energy", "get_forces", "get_stress"
 
 @pytest.fixture(scope="module")
 def models(torch_root):
-    made: dict[tuple, Model] = {}
+    """Return a function that opens models; all are closed at the end."""
+    cache: dict[tuple, Model] = {}
 
     def model(text: str, **options) -> Model:
-        key = (text, repr(options))
-        if key not in made:
-            made[key] = Model(text, torch_root, options)
-        return made[key]
+        arguments = (text, repr(options))
+        if arguments not in cache:
+            cache[arguments] = Model(text, torch_root, options)
+        return cache[arguments]
 
     yield model
-    for one in made.values():
-        one.calc.close()
+    for opened in cache.values():
+        opened.calc.close()
 
 
 def copper() -> Atoms:
@@ -115,29 +116,31 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_numbers_are_the_models_own_bit_for_bit(models, tmp_path, case):
+def test_results_equal_the_models_own_bit_for_bit(models, tmp_path, case):
     text, options, make, element, getters = CASES[case]
     model = models(text, **options)
     frames = configurations(make(), element)
-    theirs = model.direct(tmp_path, structures=[direct.pack(a) for a in frames], getters=getters)
-    for number, (atoms, expected) in enumerate(zip(frames, theirs, strict=True)):
-        found = direct.evaluate(atoms.copy(), model.calc, getters)
+    expected_results = model.direct(
+        tmp_path, structures=[direct.pack(a) for a in frames], getters=getters
+    )
+    for number, (atoms, expected) in enumerate(zip(frames, expected_results, strict=True)):
+        result = direct.evaluate(atoms.copy(), model.calc, getters)
         for kind in ("getters", "results"):
-            assert found[kind].keys() == expected[kind].keys()
+            assert result[kind].keys() == expected[kind].keys()
             for name, value in expected[kind].items():
-                assert identical(found[kind][name], value), f"{name} of configuration {number}"
+                assert identical(result[kind][name], value), f"{name} of configuration {number}"
 
 
-def test_molecules_too(models, tmp_path):
+def test_a_molecule_equals_the_model(models, tmp_path):
     atoms = molecule("CH3CH2OH", vacuum=4)
     model = models("sevennet")
     expected = model.direct(tmp_path, structures=[direct.pack(atoms)], getters=[ENERGY, FORCES])[0]
-    found = direct.evaluate(atoms, model.calc, [ENERGY, FORCES])
-    assert all(identical(found["getters"][k], v) for k, v in expected["getters"].items())
+    result = direct.evaluate(atoms, model.calc, [ENERGY, FORCES])
+    assert all(identical(result["getters"][k], v) for k, v in expected["getters"].items())
 
 
 @pytest.mark.parametrize(
-    ("text", "make", "how"),
+    ("text", "make", "settings"),
     [
         ("snap", copper, {"method": "bfgs", "steps": 40}),
         ("snap", copper, {"method": "cell", "steps": 40}),
@@ -147,24 +150,24 @@ def test_molecules_too(models, tmp_path):
         ("sevennet", salt, {"method": "bfgs", "steps": 6}),
     ],
 )
-def test_relaxation_and_dynamics_go_the_same_way(models, tmp_path, text, make, how):
+def test_relaxation_and_dynamics_follow_the_same_path(models, tmp_path, text, make, settings):
     model = models(text)
-    theirs = model.direct(tmp_path, structures=[direct.pack(make())], drive=how)
-    ours = direct.drive(make(), model.calc, how)
-    assert len(ours) == len(theirs)
-    for (x, cell, energy), (x2, cell2, energy2) in zip(ours, theirs, strict=True):
+    expected = model.direct(tmp_path, structures=[direct.pack(make())], drive=settings)
+    trajectory = direct.drive(make(), model.calc, settings)
+    assert len(trajectory) == len(expected)
+    for (x, cell, energy), (x2, cell2, energy2) in zip(trajectory, expected, strict=True):
         # the optimiser itself may run under another NumPy than the model: not bit for bit
         assert np.allclose(x, x2, rtol=0, atol=1e-7)
         assert np.allclose(cell, cell2, rtol=0, atol=1e-7)
         assert energy == pytest.approx(energy2, abs=1e-6)
-    if how["method"] == "md":
-        drift = np.ptp([energy for _, _, energy in ours]) / len(x)
+    if settings["method"] == "md":
+        drift = np.ptp([energy for _, _, energy in trajectory]) / len(x)
         assert drift < (1e-3 if text == "snap" else 5e-3)
 
 
 def test_relaxed_copper_is_relaxed(models):
-    seen = direct.drive(copper(), models("snap").calc, {"method": "cell", "steps": 100})
-    volume = abs(np.linalg.det(seen[-1][1])) / 8
+    steps = direct.drive(copper(), models("snap").calc, {"method": "cell", "steps": 100})
+    volume = abs(np.linalg.det(steps[-1][1])) / 8
     assert (4 * volume) ** (1 / 3) == pytest.approx(3.62, abs=0.03)  # lattice constant of Cu in Å
 
 
@@ -205,15 +208,17 @@ def test_mace_with_own_weights(models, mace_weights, tmp_path):
     model = models(f"mace-{mace_weights}", default_dtype="float64")
     getters = [ENERGY, FORCES, STRESS, "get_potential_energies"]
     frames = configurations(copper(), "Ag")
-    theirs = model.direct(tmp_path, structures=[direct.pack(a) for a in frames], getters=getters)
-    for atoms, expected in zip(frames, theirs, strict=True):
-        found = direct.evaluate(atoms.copy(), model.calc, getters)
+    expected_results = model.direct(
+        tmp_path, structures=[direct.pack(a) for a in frames], getters=getters
+    )
+    for atoms, expected in zip(frames, expected_results, strict=True):
+        result = direct.evaluate(atoms.copy(), model.calc, getters)
         for name, value in expected["results"].items():
-            assert identical(found["results"][name], value), name
-        assert np.abs(found["getters"][FORCES]).max() > 0
+            assert identical(result["results"][name], value), name
+        assert np.abs(result["getters"][FORCES]).max() > 0
 
 
-def test_mace_and_sevennet_answer_side_by_side(models, mace_weights):
+def test_mace_and_sevennet_run_side_by_side(models, mace_weights):
     atoms = copper()
     energies = []
     for text in (f"mace-{mace_weights}", "sevennet", "snap"):
@@ -239,7 +244,7 @@ def test_public_mace_names_get_as_far_as_the_download(models, torch_root):
         try:
             calc.report
         except SetupError as error:
-            assert "download" in str(error).lower()  # no network here: this is where it stops
+            assert "download" in str(error).lower()  # without a network it stops here
         else:
             atoms = copper()
             atoms.calc = calc
@@ -270,7 +275,7 @@ def test_weights_that_do_not_exist(torch_root, text):
         calc.report
 
 
-def test_the_issues_own_example(torch_root, tmp_path):
+def test_the_example_of_the_issue(torch_root, tmp_path):
     script = tmp_path / "example.py"
     script.write_text(
         f"""

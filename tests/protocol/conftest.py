@@ -10,8 +10,8 @@ from rootstock.protocol.frames import Connection
 @pytest.fixture
 def pair():
     """A connection and the plain socket at its other end."""
-    ours, theirs = socket.socketpair()
-    connection = Connection(ours, stall=5)
-    yield connection, theirs
+    local, peer = socket.socketpair()
+    connection = Connection(local, stall=5)
+    yield connection, peer
     connection.close()
-    theirs.close()
+    peer.close()

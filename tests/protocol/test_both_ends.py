@@ -1,4 +1,4 @@
-"""Both ends of the connection with a scripted model, without any process or environment."""
+"""Both ends of the connection with a scripted model, in one process and without an environment."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def structure(n: int = 1, **changes):
     return from_atoms(atoms)
 
 
-def test_a_step_is_answered_and_topology_is_sent_once():
+def test_a_step_is_answered_and_fixed_inputs_are_sent_once():
     model = ScriptedModel(lambda call: {"energy": float(call["positions"].sum())})
     first = structure()
-    with connected(model) as host:
+    with connected(model) as server:
         for _ in range(3):
-            found = host.evaluate(first, ["energy"])
-            assert found == {"energy": float(first.positions.sum())}
-        host.evaluate(structure(), ["energy"])  # another object that holds the same: a copy's
+            results = server.evaluate(first, ["energy"])
+            assert results == {"energy": float(first.positions.sum())}
+        server.evaluate(structure(), ["energy"])  # an equal copy
         assert model.fixed_inputs_received == 1
-        host.evaluate(structure(2), ["forces", "energy"])
+        server.evaluate(structure(2), ["forces", "energy"])
         assert model.fixed_inputs_received == 2
     assert model.calls[0]["properties"] == ["energy"]
     assert model.calls[-1]["properties"] == ["energy", "forces"]
@@ -44,11 +44,11 @@ def test_a_step_is_answered_and_topology_is_sent_once():
 
 def test_results_do_not_alias_the_next_call():
     model = ScriptedModel(lambda call: {"forces": np.full((4, 3), float(len(model.calls)))})
-    with connected(model) as host:
-        first = host.evaluate(structure(), ["forces"])["forces"]
-        host.evaluate(structure(), ["forces"])
+    with connected(model) as server:
+        first = server.evaluate(structure(), ["forces"])["forces"]
+        server.evaluate(structure(), ["forces"])
         assert (first == 1).all()
-        first += 1  # and are the caller's to change
+        first += 1  # the caller may change them
 
 
 def test_results_may_change_their_layout():
@@ -60,41 +60,41 @@ def test_results_may_change_their_layout():
         {},
     ]
     model = ScriptedModel(lambda call: answers[len(model.calls) - 1])
-    with connected(model) as host:
+    with connected(model) as server:
         for answer in answers:
-            found = host.evaluate(structure(), ["energy"])
-            assert found.keys() == answer.keys()
-            assert found.get("note") == answer.get("note")
+            results = server.evaluate(structure(), ["energy"])
+            assert results.keys() == answer.keys()
+            assert results.get("note") == answer.get("note")
 
 
-def test_an_error_arrives_with_its_traceback_and_the_guest_lives_on():
+def test_an_error_arrives_with_its_traceback_and_the_client_continues():
     def answer(call):
         if call["info"].get("bad"):
             raise LookupError("its own words")
         return {"energy": 2.0}
 
-    with connected(ScriptedModel(answer)) as host:
+    with connected(ScriptedModel(answer)) as server:
         with pytest.raises(ModelError, match="LookupError: its own words") as caught:
-            host.evaluate(structure(bad=True), ["energy"])
+            server.evaluate(structure(bad=True), ["energy"])
         assert "in answer" in str(caught.value.__cause__)
         assert "protocol/client.py" not in str(caught.value.__cause__)
-        assert host.synchronised
-        assert host.evaluate(structure(), ["energy"]) == {"energy": 2.0}
+        assert server.synchronised
+        assert server.evaluate(structure(), ["energy"]) == {"energy": 2.0}
 
 
-def test_an_error_in_the_topology_answers_every_step_until_it_changes():
+def test_an_error_in_the_fixed_inputs_answers_every_step_until_they_change():
     class Picky(ScriptedModel):
         def set_fixed_inputs(self, arrays, info):
             super().set_fixed_inputs(arrays, info)
             if info.get("bad"):
                 raise ValueError("picky")
 
-    with connected(Picky({"energy": 0.0})) as host:
+    with connected(Picky({"energy": 0.0})) as server:
         bad = structure(bad=True)
         for _ in range(2):
             with pytest.raises(ModelError, match="picky"):
-                host.evaluate(bad, ["energy"])
-        assert host.evaluate(structure(), ["energy"]) == {"energy": 0.0}
+                server.evaluate(bad, ["energy"])
+        assert server.evaluate(structure(), ["energy"]) == {"energy": 0.0}
 
 
 def test_a_property_that_the_model_refuses_is_missing():
@@ -103,24 +103,24 @@ def test_a_property_that_the_model_refuses_is_missing():
     def answer(call):
         raise PropertyNotImplementedError("no stress")
 
-    with connected(ScriptedModel(answer)) as host, pytest.raises(PropertyMissingError):
-        host.evaluate(structure(), ["stress"])
+    with connected(ScriptedModel(answer)) as server, pytest.raises(PropertyMissingError):
+        server.evaluate(structure(), ["stress"])
 
 
 def test_loading_that_fails_can_be_tried_again():
-    ours, theirs = socket.socketpair()
-    guest = Connection(theirs)
-    thread = threading.Thread(target=serve, args=(guest, ScriptedModel({"energy": 0.0})))
+    server_socket, client_socket = socket.socketpair()
+    client = Connection(client_socket)
+    thread = threading.Thread(target=serve, args=(client, ScriptedModel({"energy": 0.0})))
     thread.start()
-    host = Server(Connection(ours))
+    server = Server(Connection(server_socket))
     with pytest.raises(ModelError, match="no such weights"):
-        host.load({"error": "no such weights"})
-    assert host.load({"device": "cuda:1"})["device"] == "cuda:1"
-    host.exit()
+        server.load({"error": "no such weights"})
+    assert server.load({"device": "cuda:1"})["device"] == "cuda:1"
+    server.exit()
     thread.join(5)
     assert not thread.is_alive()
-    guest.close()
-    host._connection.close()
+    client.close()
+    server._connection.close()
 
 
 @pytest.mark.parametrize(
@@ -135,21 +135,21 @@ def test_loading_that_fails_can_be_tried_again():
         m.POSDATA + bytes(72) + m.INTEGER.pack(3) + m.GETFORCE + bytes(8),
     ],
 )
-def test_a_guest_refuses_garbage(pair, sent):
-    connection, theirs = pair
-    theirs.sendall(sent)
+def test_the_client_refuses_garbage(pair, sent):
+    connection, peer = pair
+    peer.sendall(sent)
     with pytest.raises(ProtocolError):
         Client(connection, ScriptedModel({})).run()
 
 
 def test_status_is_answered_at_any_time(pair):
-    connection, theirs = pair
+    connection, peer = pair
     thread = threading.Thread(target=serve, args=(connection, ScriptedModel({"energy": 0.0})))
     thread.start()
-    theirs.sendall(m.STATUS[:5])
-    theirs.sendall(m.STATUS[5:] + m.STATUS)
-    assert theirs.recv(24, socket.MSG_WAITALL) == m.NEEDINIT * 2
-    theirs.sendall(m.EXIT)
+    peer.sendall(m.STATUS[:5])
+    peer.sendall(m.STATUS[5:] + m.STATUS)
+    assert peer.recv(24, socket.MSG_WAITALL) == m.NEEDINIT * 2
+    peer.sendall(m.EXIT)
     thread.join(5)
     assert not thread.is_alive()
 
@@ -166,20 +166,20 @@ def test_status_is_answered_at_any_time(pair):
         b"FORCE",
     ],
 )
-def test_a_host_refuses_garbage(pair, answer):
-    connection, theirs = pair
-    host = Server(connection)
-    host._bits = {"energy": 1}
-    theirs.sendall(answer)
-    theirs.shutdown(socket.SHUT_WR)
+def test_the_server_refuses_garbage(pair, answer):
+    connection, peer = pair
+    server = Server(connection)
+    server._bits = {"energy": 1}
+    peer.sendall(answer)
+    peer.shutdown(socket.SHUT_WR)
     with pytest.raises(ProtocolError):
-        host.evaluate(structure(), ["energy"], time.monotonic() + 5)
-    assert not host.synchronised
-    assert not host.reply_pending
+        server.evaluate(structure(), ["energy"], time.monotonic() + 5)
+    assert not server.synchronised
+    assert not server.reply_pending
 
 
 class CountingSocket:
-    """A socket that counts what costs a system call."""
+    """A socket that records the methods that make a system call."""
 
     def __init__(self, sock, counts):
         self._sock, self._counts = sock, counts
@@ -198,33 +198,33 @@ class CountingSocket:
 
 def test_a_step_is_one_write_and_one_read_on_each_side():
     model = ScriptedModel(lambda call: {"energy": 0.0, "forces": call["positions"]})
-    ours, theirs = [], []
-    left, right = socket.socketpair()
-    guest = Connection(right)
-    guest._sock = CountingSocket(right, theirs)
-    thread = threading.Thread(target=serve, args=(guest, model))
+    server_calls, client_calls = [], []
+    server_socket, client_socket = socket.socketpair()
+    client = Connection(client_socket)
+    client._sock = CountingSocket(client_socket, client_calls)
+    thread = threading.Thread(target=serve, args=(client, model))
     thread.start()
-    host = Server(Connection(left))
-    host._connection._sock = CountingSocket(left, ours)
-    host.load({})
-    one = structure(8)
+    server = Server(Connection(server_socket))
+    server._connection._sock = CountingSocket(server_socket, server_calls)
+    server.load({})
+    large = structure(8)
 
     def reading() -> bool:
-        """Wait until the guest has begun the read that waits for the next step."""
+        """Wait until the client has begun the read that waits for the next step."""
         deadline = time.monotonic() + 5
-        while theirs[-1:] != ["recvmsg_into"] and time.monotonic() < deadline:
+        while client_calls[-1:] != ["recvmsg_into"] and time.monotonic() < deadline:
             time.sleep(0.01)
-        return theirs[-1:] == ["recvmsg_into"]
+        return client_calls[-1:] == ["recvmsg_into"]
 
-    host.evaluate(one, ["forces"])  # topology and layout travel with the first step
+    server.evaluate(large, ["forces"])  # fixed inputs and layout are sent with the first step
     assert reading()
-    del ours[:], theirs[:]
+    del server_calls[:], client_calls[:]
     for _ in range(10):
-        host.evaluate(one, ["forces"])
-    assert ours == ["sendmsg", "recvmsg_into"] * 10
+        server.evaluate(large, ["forces"])
+    assert server_calls == ["sendmsg", "recvmsg_into"] * 10
     assert reading()
-    assert theirs == ["sendmsg", "recvmsg_into"] * 10
-    host.exit()
+    assert client_calls == ["sendmsg", "recvmsg_into"] * 10
+    server.exit()
     thread.join(5)
-    for connection in (guest, host._connection):
+    for connection in (client, server._connection):
         connection.close()

@@ -25,44 +25,44 @@ def test_header_is_padded_and_bounded():
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.integers(1, 5000), max_size=8), st.lists(st.integers(1, 4000), max_size=8))
 def test_reads_are_exact_however_the_stream_is_cut(reads, cuts):
-    ours, theirs = socket.socketpair()
-    connection = Connection(ours)
+    local, peer = socket.socketpair()
+    connection = Connection(local)
     data = np.random.default_rng(0).bytes(sum(reads))
     position = 0
     for cut in [*cuts, len(data)]:
-        theirs.sendall(data[position : position + cut])
+        peer.sendall(data[position : position + cut])
         position += cut
-    got = b"".join(bytes(connection.read(n)) for n in reads)
-    assert got == data
+    received = b"".join(bytes(connection.read(n)) for n in reads)
+    assert received == data
     connection.close()
-    theirs.close()
+    peer.close()
 
 
 def test_a_record_split_in_its_header_is_read(pair):
-    connection, theirs = pair
+    connection, peer = pair
     body = bytearray(8)
-    threading.Timer(0.05, lambda: theirs.sendall(b"READY       12345678")).start()
-    theirs.sendall(b"FORCE")
-    theirs.sendall(b"READY  ")
+    threading.Timer(0.05, lambda: peer.sendall(b"READY       12345678")).start()
+    peer.sendall(b"FORCE")
+    peer.sendall(b"READY  ")
     buffers = [bytearray(12), body]
-    threading.Timer(0.02, lambda: theirs.sendall(b"abcdefgh")).start()
+    threading.Timer(0.02, lambda: peer.sendall(b"abcdefgh")).start()
     assert connection.read_record(m.FORCEREADY, buffers) == m.FORCEREADY
     assert body == b"abcdefgh"
     assert connection.read_header() == m.READY
     assert connection.read(8) == b"12345678"
 
 
-def test_what_was_read_ahead_needs_no_waiting(pair):
-    connection, theirs = pair
-    theirs.sendall(m.FAILED + b"0123456789")
+def test_bytes_that_were_read_ahead_need_no_wait(pair):
+    connection, peer = pair
+    peer.sendall(m.FAILED + b"0123456789")
     assert connection.read_record(m.FORCEREADY, [bytearray(12), bytearray(10)]) == m.FAILED
     connection.wait(time.monotonic())
     assert connection.read(10) == b"0123456789"
 
 
 def test_read_ahead_is_read_again_in_order(pair):
-    connection, theirs = pair
-    theirs.sendall(m.FAILED + b"0123" + m.READY + b"tail")
+    connection, peer = pair
+    peer.sendall(m.FAILED + b"0123" + m.READY + b"tail")
     connection.read_record(m.FORCEREADY, [bytearray(12), bytearray(7)])
     assert connection.read(4) == b"0123"
     tail = bytearray(4)
@@ -72,34 +72,34 @@ def test_read_ahead_is_read_again_in_order(pair):
 
 @pytest.mark.parametrize("sent", [b"", b"STAT", b"STATUS      ", b"STATUS      \0\0"])
 def test_end_of_file_is_an_error_not_a_loop(pair, sent):
-    connection, theirs = pair
-    theirs.sendall(sent)
-    theirs.close()
+    connection, peer = pair
+    peer.sendall(sent)
+    peer.close()
     with pytest.raises(PeerClosedError):
         connection.read(20)
 
 
 def test_writing_to_a_closed_peer_is_an_error(pair):
-    connection, theirs = pair
-    theirs.close()
+    connection, peer = pair
+    peer.close()
     with pytest.raises(PeerClosedError):
         connection.send([bytes(10**7)])
 
 
 def test_large_gathered_writes_arrive_whole(pair):
-    connection, theirs = pair
-    parts = [bytes([i % 256]) * 5000 for i in range(3000)]  # more than one call takes
-    got = bytearray()
+    connection, peer = pair
+    parts = [bytes([i % 256]) * 5000 for i in range(3000)]  # more than a single call can send
+    received = bytearray()
 
     def read():
-        while len(got) < 15_000_000:
-            got.extend(theirs.recv(2**16))
+        while len(received) < 15_000_000:
+            received.extend(peer.recv(2**16))
 
     thread = threading.Thread(target=read)
     thread.start()
     connection.send(parts)
     thread.join(20)
-    assert bytes(got) == b"".join(parts)
+    assert bytes(received) == b"".join(parts)
 
 
 def test_a_deadline_ends_the_wait(pair):
@@ -109,12 +109,12 @@ def test_a_deadline_ends_the_wait(pair):
 
 
 def test_a_peer_that_stops_in_mid_message_is_an_error():
-    ours, theirs = socket.socketpair()
-    connection = Connection(ours, stall=0.1)
-    theirs.sendall(b"half")
+    local, peer = socket.socketpair()
+    connection = Connection(local, stall=0.1)
+    peer.sendall(b"half")
     with pytest.raises(ProtocolError, match="stopped writing"):
         connection.read(8)
     with pytest.raises(ProtocolError, match="stopped reading"):
         connection.send([bytes(50_000_000)])
     connection.close()
-    theirs.close()
+    peer.close()

@@ -29,14 +29,14 @@ def test_layout_round_trip_keeps_bits_and_types():
     layout = m.Layout.parse(loads(dumps(entries), "x"))
     raw = b"".join(bytes(p) for p in payload)
     assert len(raw) == layout.nbytes
-    found = layout.views(np.frombuffer(raw, np.uint8).copy()) | decode(others)
+    decoded = layout.views(np.frombuffer(raw, np.uint8).copy()) | decode(others)
     assert list(others) == ["big", "text"]
     assert all(
-        identical(found[k], np.asarray(v, order="C") if isinstance(v, np.ndarray) else v)
+        identical(decoded[k], np.asarray(v, order="C") if isinstance(v, np.ndarray) else v)
         for k, v in values.items()
         if k != "lost"
     )
-    assert "lost" not in found
+    assert "lost" not in decoded
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_bad_layouts_are_refused_before_memory_is_taken(layout):
 
 @pytest.mark.parametrize("length", [-1, 2**31 - 1, m.MAX_JSON + 1])
 def test_bad_lengths_are_refused_before_memory_is_taken(pair, length):
-    connection, theirs = pair
-    theirs.sendall(m.INTEGER.pack(length))
+    connection, peer = pair
+    peer.sendall(m.INTEGER.pack(length))
     with pytest.raises(ProtocolError, match="announced"):
         m.read_json(connection, "a thing")

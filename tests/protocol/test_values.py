@@ -18,7 +18,7 @@ def test_values_come_back_bit_for_bit(value):
     assert identical(decode(loads(dumps(encode(value)), "x")), value)
 
 
-def test_what_does_not_cross_is_refused_or_left_out():
+def test_values_that_cannot_be_sent_are_refused_or_left_out():
     with pytest.raises(UntransferableError):
         encode(object())
     with pytest.raises(UntransferableError):

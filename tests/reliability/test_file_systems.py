@@ -82,9 +82,9 @@ def test_no_inodes_left(built_probe_root, tmp_path):
     )
     script = 'mount -t tmpfs -o nr_inodes=60 none "$0" && exec "$@"'
     output = output_of(code, folder, before=["unshare", "-m", "sh", "-c", script, folder])
-    error, left = output.rstrip().rsplit("\n", 1)
+    error, remaining = output.rstrip().rsplit("\n", 1)
     assert error.startswith(("BuildError", "RootError")) and "No space left" in error
-    assert left == "[]"
+    assert remaining == "[]"
 
 
 def test_a_user_layer_that_cannot_be_written_is_a_clear_error(built_probe_root, tmp_path):
@@ -127,7 +127,7 @@ def test_a_full_disk(tmp_path):
     if subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", mount], check=False
     ).returncode:
-        pytest.fail("tmpfs can't be mounted here, so nothing is shown")
+        pytest.fail("tmpfs can't be mounted here, so nothing is tested")
     try:
         root = find_root(mount / "root")
         with pytest.raises(BuildError, match=r"(?i)no space"):

@@ -76,7 +76,7 @@ def test_many_descriptors(built_probe_root, make):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = max(soft, 3000)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(limit, hard), hard))
-    held = [os.open("/dev/null", os.O_RDONLY) for _ in range(1100)]  # beyond what select() takes
+    held = [os.open("/dev/null", os.O_RDONLY) for _ in range(1100)]  # more than select() supports
     try:
         calc = make("probe-null")
         assert calc.get_potential_energy(bulk("Cu")) == 0.0

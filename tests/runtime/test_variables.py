@@ -40,16 +40,16 @@ def test_nothing_of_the_caller_reaches_the_worker(make, monkeypatch, tmp_path):
     calc = make("probe-world", threads=3)
     calc.calculate(copper())
     world = calc.results
-    seen = world["environ"]
-    assert seen["OWN"] == "kept"
+    variables = world["environ"]
+    assert variables["OWN"] == "kept"
     assert not [
-        name for name in seen if name.startswith(("PYTHON", "CONDA", "UV_", "VIRTUAL", "LD_"))
+        name for name in variables if name.startswith(("PYTHON", "CONDA", "UV_", "VIRTUAL", "LD_"))
     ]
-    assert seen["OMP_NUM_THREADS"] == seen["MKL_NUM_THREADS"] == "3"
+    assert variables["OMP_NUM_THREADS"] == variables["MKL_NUM_THREADS"] == "3"
     root = Path(calc.parameters["root"])
-    assert seen["HF_HOME"] == str(root / "cache" / "huggingface")
-    assert seen["XDG_CACHE_HOME"] == str(root / "cache")
-    assert seen["HOME"] == world["cwd"] == str(root / "home")
+    assert variables["HF_HOME"] == str(root / "cache" / "huggingface")
+    assert variables["XDG_CACHE_HOME"] == str(root / "cache")
+    assert variables["HOME"] == world["cwd"] == str(root / "home")
     assert not [p for p in world["path"] if "site-packages" in p and not p.startswith(str(root))]
     assert str(tmp_path) not in str(world["path"])
     assert world["modules"] and all(n.startswith("_rootstock") for n in world["modules"])

@@ -39,12 +39,12 @@ def test_any_config_file_is_read_or_refused(raw):
         path.write_bytes(raw)
         patch.setenv("ROOTSTOCK_CONFIG", str(path))
         try:
-            found = read_config()
+            config = read_config()
         except ConfigurationError as error:
             assert str(path) in str(error)
             return
-    assert found.root is None or found.root.is_absolute()
-    assert all(folder.is_absolute() for folder in found.clusters.values())
+    assert config.root is None or config.root.is_absolute()
+    assert all(folder.is_absolute() for folder in config.clusters.values())
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def test_the_order_in_which_a_root_is_looked_for(config, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("path", ["~nobody-of-that-name/x", "nul\0"])
-def test_paths_that_are_none(path):
+def test_invalid_paths(path):
     with pytest.raises(ConfigurationError, match="not a valid path"):
         find_root(path)
     with pytest.raises(ConfigurationError, match="not a valid path"):

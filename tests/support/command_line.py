@@ -15,7 +15,7 @@ def run(*arguments):
 
 
 def as_json(*arguments):
-    """Run a command that must succeed; return what it prints with --json."""
+    """Run a command that must succeed; return its JSON output."""
     result = run(*arguments, "--json")
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)

@@ -17,11 +17,11 @@ def worker_pids() -> set[int]:
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             command = (entry / "cmdline").read_bytes().split(b"\0")
-            ours = MARK in (entry / "environ").read_bytes().split(b"\0")
+            in_session = MARK in (entry / "environ").read_bytes().split(b"\0")
             state = (entry / "stat").read_text().rsplit(")", 1)[1].split()[0]
         except OSError:
             continue
-        if ours and state != "Z" and any(p.endswith(b"worker/__main__.py") for p in command):
+        if in_session and state != "Z" and any(p.endswith(b"worker/__main__.py") for p in command):
             pids.add(int(entry.name))
     return pids
 

@@ -23,7 +23,7 @@ WARNINGS_ARE_ERRORS = ("-W", "error")
 
 
 def run_script(code: str, *arguments, before=(), options=(), timeout=120, **popen):
-    """Run Python code; `before` is what starts Python, `options` are Python's own."""
+    """Run Python code; `before` is a command that starts Python, `options` are options of Python."""
     return subprocess.run(
         [*before, sys.executable, *options, "-c", code, *map(str, arguments)],
         capture_output=True,
@@ -35,7 +35,7 @@ def run_script(code: str, *arguments, before=(), options=(), timeout=120, **pope
 
 
 def output_of(code: str, *arguments, **options) -> str:
-    """Run Python code that must end without an error; return what it prints."""
+    """Run Python code that must end without an error; return its output."""
     done = run_script(code, *arguments, **options)
     assert done.returncode == 0, done.stderr
     return done.stdout

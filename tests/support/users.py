@@ -18,7 +18,7 @@ needs_root = pytest.mark.skipif(
 
 
 def as_nobody(code: str, folder: Path) -> None:
-    """Run code as an unprivileged user, with what it needs to import Rootstock."""
+    """Run code as an unprivileged user that can import Rootstock."""
     nobody = pwd.getpwnam("nobody")
     for parent in [folder, *folder.parents][:-1]:
         if parent.stat().st_uid == os.geteuid() and not parent.stat().st_mode & 0o001:
