@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import ModelError
+from .errors import ModelError, PropertyMissingError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-__all__ = ["CHECKED", "PROPERTIES", "Property", "check_results", "unit_of"]
+__all__ = ["CHECKED", "PROPERTIES", "Property", "check_results", "require_properties", "unit_of"]
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,20 @@ def check_results(results: Mapping[str, Any], natoms: int) -> None:
                 "model was trained on"
             )
             raise ModelError(msg)
+
+
+def require_properties(results: Mapping[str, Any], properties: Iterable[str]) -> None:
+    """Refuse results that lack a property that was asked for.
+
+    Raises
+    ------
+    PropertyMissingError
+        Names what is missing, and what there is.
+    """
+    missing = [name for name in properties if name not in results]
+    if missing:
+        msg = f"the model returned no {', '.join(missing)}; it returned {', '.join(results)}"
+        raise PropertyMissingError(msg)
 
 
 def _describe_bad(array: np.ndarray) -> str:

@@ -21,7 +21,7 @@ from ..errors import (
     StructureError,
     WorkerDiedError,
 )
-from ..properties import check_results
+from ..properties import check_results, require_properties
 from ..protocol import frames
 from ..protocol.frames import Connection
 from ..structures import from_atoms
@@ -154,7 +154,9 @@ class IPICalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         wanted = tuple(properties)
         for structure in structures:
             try:
-                outcome: Outcome = self._evaluate_one(structure, wanted)
+                results = self._evaluate_one(structure, wanted)
+                require_properties(results, wanted)
+                outcome: Outcome = results
             except (CalculationError, PropertyMissingError, StructureError) as error:
                 outcome = error
             yield outcome

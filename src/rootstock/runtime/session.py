@@ -29,7 +29,7 @@ from ..errors import (
     ProtocolError,
     SetupError,
 )
-from ..properties import check_results
+from ..properties import check_results, require_properties
 from ..protocol.data import WorkerReport
 from ..protocol.server import Server
 from .failures import death_error, timeout_error
@@ -157,6 +157,7 @@ class Session:
             try:
                 outcome: Union[Results, CalculationError, PropertyMissingError]
                 outcome = self.evaluate_one(structure, wanted)
+                require_properties(outcome, wanted)
             except (CalculationError, PropertyMissingError) as error:
                 outcome = error
             yield outcome
