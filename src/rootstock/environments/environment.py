@@ -46,11 +46,12 @@ class EnvironmentPaths:
     @classmethod
     def of(cls, file: EnvironmentFile, layer: Layer) -> EnvironmentPaths:
         """Compute the paths of an environment file in a layer."""
-        source = layer.environments / f"{file.name}{FILE_SUFFIX}"
+        files = layer.environments
+        source = files / f"{file.name}{FILE_SUFFIX}"
         # uv takes pylock.toml or pylock.<name>.toml, where the name has no dot
         lock = f"pylock.{file.name.replace('.', '_')}.toml"
         if file.origin != "file":
-            return cls(layer, source, layer.environments / lock, layer.builds / file.name)
+            return cls(layer, source, files / lock, layer.builds / file.name)
         # a file outside of the root: two of the same name must not share their builds
         digest = hashlib.sha256(os.fsencode(file.path.resolve())).hexdigest()[:12]
         builds = layer.builds / f"{file.name}@{digest}"

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Optional, Union
 
 from ..errors import CallTimeoutError, ConfigurationError
+from ..support.files import umask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -210,16 +211,14 @@ def _bound_tcp(address: TcpAddress) -> socket.socket:
 def _bound_unix(address: UnixAddress) -> socket.socket:
     _remove_stale(address)
     sock = socket.socket(socket.AF_UNIX)
-    mask = os.umask(0o077)  # no other user may connect, not even until a chmod
     try:
-        sock.bind(str(address.path))
+        with umask(0o077):  # no other user may connect, not even until a chmod
+            sock.bind(str(address.path))
         sock.listen(16)
     except OSError as error:
         sock.close()
         msg = f"{address} can't be made: {error.strerror}. Choose another path."
         raise ConfigurationError(msg) from error
-    finally:
-        os.umask(mask)
     return sock
 
 

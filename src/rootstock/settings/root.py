@@ -22,11 +22,12 @@ import errno
 import os
 import stat
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional, Union
 
 from ..errors import ConfigurationError, RootError
-from ..support.files import explain
+from ..support.files import explain, umask
 from .clusters import cluster_root
 from .config import default_root, default_user_layer, private_cache, read_config, user_path
 
@@ -51,27 +52,27 @@ class Layer:
 
     path: Path
 
-    @property
+    @cached_property
     def environments(self) -> Path:
         """Environment files and their locks."""
         return self.path / "environments"
 
-    @property
+    @cached_property
     def builds(self) -> Path:
         """Built environments, a folder for each name."""
         return self.path / "envs"
 
-    @property
+    @cached_property
     def cache(self) -> Path:
         """Weights and other caches of libraries."""
         return self.path / "cache"
 
-    @property
+    @cached_property
     def home(self) -> Path:
         """HOME of the workers."""
         return self.path / "home"
 
-    @property
+    @cached_property
     def records(self) -> Path:
         """Records of fetched weights, verifications and builds in use."""
         return self.path / "records"
@@ -98,11 +99,8 @@ class Layer:
         if not self.is_group_shared:
             yield
             return
-        before = os.umask(_GROUP_UMASK)
-        try:
+        with umask(_GROUP_UMASK):
             yield
-        finally:
-            os.umask(before)
 
     def usage(self) -> dict[str, int]:
         """Return the size in bytes of each cache and of each environment's folder.
@@ -143,17 +141,17 @@ class Root:
     path: Path
     user_layer: Optional[Path] = None
 
-    @property
+    @cached_property
     def shared(self) -> Layer:
         """The root's own layer."""
         return Layer(self.path)
 
-    @property
+    @cached_property
     def writable(self) -> Layer:
         """The layer that everything is written to."""
         return Layer(self.path if self.user_layer is None else self.user_layer)
 
-    @property
+    @cached_property
     def layers(self) -> tuple[Layer, ...]:
         """The layers in the order in which they are searched."""
         return (self.shared,) if self.user_layer is None else (self.writable, self.shared)

@@ -7,13 +7,16 @@ import errno
 import os
 import secrets
 import shutil
+import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["copy_atomically", "explain", "replacing", "write_atomically"]
+__all__ = ["copy_atomically", "explain", "replacing", "umask", "write_atomically"]
+
+_umask_lock = threading.RLock()
 
 _REASONS = {
     errno.ENOSPC: "the disk is full; free some space",
@@ -31,6 +34,29 @@ _REASONS = {
 def explain(error: OSError) -> str:
     """Return what an ``OSError`` means to the person who asked for the file."""
     return _REASONS.get(error.errno or 0, str(error))
+
+
+@contextlib.contextmanager
+def umask(mask: int) -> Iterator[None]:
+    """Change the umask during the block, in one thread at a time.
+
+    It belongs to the whole process: two threads that restored it in the wrong order would leave it
+    changed.
+    """
+    with _umask_lock:
+        before = os.umask(mask)
+        try:
+            yield
+        finally:
+            os.umask(before)
+
+
+def _renew_lock_in_child() -> None:
+    global _umask_lock  # noqa: PLW0603  another thread of the parent may have held it
+    _umask_lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_renew_lock_in_child)
 
 
 @contextlib.contextmanager
