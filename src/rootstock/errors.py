@@ -16,6 +16,8 @@
     │   └── SetupError                       setup() raised, or returned no calculator
     ├── CalculationError (CalculationFailed) a call did not return results
     │   ├── ModelError                       the model raised; the worker keeps running
+    │   │   ├── OutOfMemoryError (MemoryError)   it ran out of memory
+    │   │   └── BatchError                   ``evaluate_batch()`` failed for a batch as a whole
     │   ├── WorkerDiedError                  the worker died; the next call starts another
     │   └── CallTimeoutError (TimeoutError)  no answer within ``timeout``; the worker was stopped
     ├── PropertyMissingError                 the model does not have that property
@@ -43,6 +45,7 @@ from ase.calculators.calculator import (
 )
 
 __all__ = [
+    "BatchError",
     "BuildError",
     "CalculationError",
     "CallTimeoutError",
@@ -50,6 +53,7 @@ __all__ = [
     "EnvironmentFileError",
     "InsecureWarning",
     "ModelError",
+    "OutOfMemoryError",
     "OutputError",
     "PeerClosedError",
     "PropertyMissingError",
@@ -156,6 +160,24 @@ class ModelError(CalculationError):
     def __init__(self, message: str, remote_type: str = "") -> None:
         super().__init__(message)
         self.remote_type = remote_type
+
+
+class OutOfMemoryError(ModelError, MemoryError):
+    """The model ran out of memory for a structure; its worker keeps running."""
+
+
+class BatchError(ModelError):
+    """The environment file's ``evaluate_batch()`` failed for a batch as a whole.
+
+    Attributes
+    ----------
+    out_of_memory : bool
+        Whether memory ran out: a smaller batch may fit.
+    """
+
+    def __init__(self, message: str, remote_type: str = "", *, out_of_memory: bool = False) -> None:
+        super().__init__(message, remote_type)
+        self.out_of_memory = out_of_memory
 
 
 class WorkerDiedError(CalculationError, StartupError):

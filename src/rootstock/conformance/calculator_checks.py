@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import RootstockError
 from ..protocol.values import encode_info
 from .check import FAILED, NOT_APPLICABLE, PASSED, Check, outcome
-from .comparison import compare_results, describe_deviations, deviation_unit
+from ..evaluation.comparison import compare_results, describe_deviations, deviation_unit
 from .finite_differences import position_derivative, strain_derivative
 
 if TYPE_CHECKING:

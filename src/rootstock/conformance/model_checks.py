@@ -17,7 +17,7 @@ from ..runtime.session import Session
 from ..structures import from_atoms
 from .calculator_checks import check_calculator
 from .check import FAILED, Check, outcome
-from .comparison import merge_largest
+from ..evaluation.comparison import merge_largest
 from .direct_call import DirectCall
 from .records import Verification, write_verification
 from .repeat_checks import check_against_direct_call

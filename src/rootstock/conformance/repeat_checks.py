@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import RootstockError
 from .check import FAILED, Check, outcome
-from .comparison import compare_results, describe_deviations, merge_largest
+from ..evaluation.comparison import compare_results, describe_deviations, merge_largest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -9,11 +9,12 @@ import numpy as np
 
 from ..errors import PeerClosedError, ProtocolError
 from . import messages as m
+from .frames import MAX_PAYLOAD
 from .values import decode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Protocol
+    from collections.abc import Mapping, Sequence
+    from typing import Protocol, Union
 
     from .frames import Buffers, Connection
 
@@ -44,8 +45,19 @@ if TYPE_CHECKING:
             """
             ...
 
+        def evaluate_together(
+            self, structures: Sequence[ReceivedStructure], properties: list[str]
+        ) -> Sequence[Union[Mapping[str, Any], Exception]]:
+            """Return the results or the error of each structure; raise if all of them failed."""
+            ...
 
-__all__ = ["Client", "serve"]
+
+#: Fixed inputs as received: per-atom arrays (with ``pbc``) and ``info``.
+ReceivedInputs = tuple[dict[str, Any], dict[Any, Any]]
+#: Fixed inputs, positions and cell.
+ReceivedStructure = tuple[ReceivedInputs, np.ndarray, np.ndarray]
+
+__all__ = ["Client", "ReceivedStructure", "serve"]
 
 
 def serve(connection: Connection, model: Model) -> None:
@@ -73,7 +85,7 @@ class Client:
         self._ready = False
         self._properties: list[str] = []
         self._layout: tuple[Any, Any] = ((), {})
-        self._fresh: Optional[tuple[Mapping[str, np.ndarray], dict[Any, Any]]] = None
+        self._fresh: Optional[ReceivedInputs] = None
         self._expect(0)
 
     def _expect(self, natoms: int) -> None:
@@ -98,6 +110,8 @@ class Client:
                 self._answer_step()
             elif word == m.INIT:
                 self._answer_init()
+            elif word == m.BATCH:
+                self._answer_batch()
             elif word == m.STATUS:
                 self._connection.send([m.READY if self._ready else m.NEEDINIT])
             elif word == m.EXIT:
@@ -107,15 +121,20 @@ class Client:
                 raise ProtocolError(msg)
 
     def _answer_init(self) -> None:
+        document = self._read_init()
+        if "load" in document:
+            self._load(decode(document["load"]))
+        else:
+            self._fresh = self._read_fixed_inputs(document)
+            self._expect(len(self._fresh[0]["numbers"]))
+
+    def _read_init(self) -> dict[str, Any]:
         self._connection.read(m.INTEGER.size)  # i-PI's bead index
         document = m.read_json(self._connection, "an INIT")
         if not isinstance(document, dict) or document.get("rootstock") != m.EXTENSION_VERSION:
             msg = "the server speaks another version of the protocol: restart with one installation"
             raise ProtocolError(msg)
-        if "load" in document:
-            self._load(decode(document["load"]))
-        else:
-            self._read_fixed_inputs(document)
+        return document
 
     def _load(self, config: Mapping[str, Any]) -> None:
         try:
@@ -127,7 +146,7 @@ class Client:
         self._ready = True
         self._connection.send([m.json_message(m.READY, dict(report))])
 
-    def _read_fixed_inputs(self, document: dict[str, Any]) -> None:
+    def _read_fixed_inputs(self, document: dict[str, Any]) -> ReceivedInputs:
         layout = m.Layout.parse(document.get("layout"))
         payload = np.empty(layout.nbytes, np.uint8)
         self._connection.read_into([payload.data])
@@ -135,8 +154,7 @@ class Client:
         if "numbers" not in arrays or "pbc" not in arrays:
             msg = "the server sent fixed inputs without numbers or pbc"
             raise ProtocolError(msg)
-        self._fresh = (arrays, decode(document.get("info", {})))
-        self._expect(len(arrays["numbers"]))
+        return arrays, decode(document.get("info", {}))
 
     def _answer_step(self) -> None:
         (natoms,) = m.INTEGER.unpack(self._count)
@@ -154,8 +172,72 @@ class Client:
             reply = [failure(error)]
         self._connection.send(reply)
 
+    def _answer_batch(self) -> None:
+        """Receive all structures, then evaluate them and answer one by one."""
+        head = self._connection.read(m.BATCH_HEAD.size)
+        count, mask, together, nbytes = m.BATCH_HEAD.unpack(head)
+        if count < 1 or not 0 <= nbytes <= MAX_PAYLOAD:
+            msg = f"the server announced a batch of {count} structures and {nbytes} bytes"
+            raise ProtocolError(msg)
+        self._connection.read_ahead(nbytes)
+        structures: list[ReceivedStructure] = []
+        for _ in range(count):
+            structures.append(self._read_structure(structures[-1][0] if structures else None))
+        self._fresh = None
+        self._expect(0)  # an INIT precedes the next step
+        properties = self._named(mask)
+        if together:
+            self._evaluate_together(structures, properties)
+        else:
+            self._evaluate_one_by_one(structures, properties)
+
+    def _read_structure(self, last: Optional[ReceivedInputs]) -> ReceivedStructure:
+        word = self._connection.read_header()
+        if word == m.INIT:
+            last = self._read_fixed_inputs(self._read_init())
+            word = self._connection.read_header()
+        cell = m.read_floats(self._connection, 9).reshape(3, 3)
+        natoms = m.read_integer(self._connection)
+        if word != m.POSDATA or last is None or natoms != len(last[0]["numbers"]):
+            msg = f"the server sent {word!r} with {natoms} atoms in a batch"
+            raise ProtocolError(msg)
+        return last, m.read_floats(self._connection, 3 * natoms).reshape(natoms, 3), cell
+
+    def _evaluate_one_by_one(
+        self, structures: Sequence[ReceivedStructure], properties: list[str]
+    ) -> None:
+        current: Optional[ReceivedInputs] = None
+        for inputs, positions, cell in structures:
+            try:
+                if inputs is not current:
+                    current = None  # unknown if the model raises
+                    self._model.set_fixed_inputs(*inputs)
+                    current = inputs
+                reply = self._pack(self._model.evaluate(positions, cell, properties))
+            except Exception as error:  # noqa: BLE001  sent to the server
+                reply = [failure(error)]
+            self._connection.send(reply)
+
+    def _evaluate_together(
+        self, structures: Sequence[ReceivedStructure], properties: list[str]
+    ) -> None:
+        try:
+            outcomes = self._model.evaluate_together(structures, properties)
+        except Exception as error:  # noqa: BLE001  sent to the server
+            self._connection.send([failure(error, batch=True)])
+            return
+        for outcome in outcomes:
+            try:
+                reply = [failure(outcome)] if isinstance(outcome, Exception) else self._pack(outcome)
+            except Exception as error:  # noqa: BLE001  results that can't be packed
+                reply = [failure(error)]
+            self._connection.send(reply)
+
     def _requested(self) -> list[str]:
         (mask,) = m.PROPERTIES.unpack_from(self._request, len(m.GETFORCE))
+        return self._named(mask)
+
+    def _named(self, mask: int) -> list[str]:
         return [name for bit, name in enumerate(self._properties) if mask >> bit & 1]
 
     def _pack(self, results: Mapping[str, Any]) -> Buffers:
@@ -167,10 +249,10 @@ class Client:
         return reply
 
 
-def failure(error: BaseException) -> bytes:
+def failure(error: BaseException, *, batch: bool = False) -> bytes:
     """Return FAILED with type, message and traceback of an exception of the model.
 
-    Rootstock's own frames are cut off from the top, so that the traceback starts in the model.
+    With `batch` it stands for all replies of a batch. Rootstock's own frames are cut off from the top, so that the traceback starts in the model.
     """
     frames = error.__traceback__
     while frames is not None and _is_rootstocks(frames.tb_frame.f_code.co_filename):
@@ -184,10 +266,29 @@ def failure(error: BaseException) -> bytes:
             "bases": [base.__name__ for base in kind.__mro__],
             "message": _text(error),
             "traceback": "".join(traceback.format_exception(kind, shown, shown.__traceback__)),
+            "out_of_memory": is_out_of_memory(error),
+            "batch": batch,
         },
     )
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell if an exception says that memory ran out: Python's, PyTorch's, JAX's, TensorFlow's."""
+    name, text = type(error).__name__, _text(error)
+    return (
+        isinstance(error, MemoryError)
+        or name in ("OutOfMemoryError", "ResourceExhaustedError")
+        or any(words in text for words in _OUT_OF_MEMORY)
+    )
+
+
+#: In the texts of exceptions of a general type.
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "RESOURCE_EXHAUSTED",
+    "Failed to allocate",
+    "DefaultCPUAllocator: can't allocate memory",
+)
 _PACKAGE = __file__.rsplit("protocol", 1)[0]
 
 

@@ -105,6 +105,8 @@ class WorkerReport:
         empty for models without PyTorch.
     settings : mapping
         Keyword arguments that ``setup()`` ran with, its defaults included.
+    evaluates_batches : bool
+        Whether the environment file defines ``evaluate_batch()``.
     """
 
     implemented_properties: tuple[str, ...]
@@ -117,3 +119,4 @@ class WorkerReport:
     gpu: str = ""
     precision: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    evaluates_batches: bool = False

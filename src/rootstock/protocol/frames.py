@@ -193,6 +193,11 @@ class Connection:
         self.read_into([data])
         return data
 
+    def read_ahead(self, nbytes: int) -> None:
+        """Receive `nbytes` bytes in as few calls as possible; the next reads return them."""
+        data = self.read(nbytes)
+        self._pending = memoryview(data + self._pending) if self._pending else memoryview(data)
+
     def read_header(self) -> bytes:
         """Return the next 12 bytes."""
         return bytes(self.read(HEADER))

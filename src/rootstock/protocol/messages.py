@@ -9,12 +9,12 @@ i-PI (little-endian, atomic units, cell vectors as columns)::
     FORCEREADY  12  f8 energy  i4 natoms  3N f8 forces  9 f8 virial  i4 n  n bytes
     EXIT        12                                     end
 
-The extension, version 1 (ASE's units, unconverted; cell vectors as rows). It begins with an INIT
+The extension, version 2 (ASE's units, unconverted; cell vectors as rows). It begins with an INIT
 whose text is a JSON object with the key ``rootstock``; other programs never receive it::
 
-    INIT        12  i4 0  i4 n  {"rootstock": 1, "load": {...}}
+    INIT        12  i4 0  i4 n  {"rootstock": 2, "load": {...}}
                                                        -> READY  12  i4 n  report | FAILED
-    INIT        12  i4 0  i4 n  {"rootstock": 1, "layout": [...], "info": ...}  payload
+    INIT        12  i4 0  i4 n  {"rootstock": 2, "layout": [...], "info": ...}  payload
                                                        no answer; the fixed inputs from now on
     POSDATA     12  9 f8 cell  i4 natoms  3N f8 positions
     GETFORCE    12  u8 properties (bit i: the i-th of the report's implemented properties)
@@ -22,11 +22,18 @@ whose text is a JSON object with the key ``rootstock``; other programs never rec
     LAYOUT      12  i4 n  {"layout": [...], "values": {...}}   when it differs from the last one
     FORCEREADY  12  payload
     FAILED      12  i4 n  {"type", "bases", "message", "traceback"}
+    BATCH       12  i4 count  u8 properties  i4 together  i8 n  n bytes: count x ([INIT] POSDATA)
+                                                       -> count x ([LAYOUT] FORCEREADY | FAILED)
     EXIT        12                                     end
 
 A step is one gathered write (POSDATA and GETFORCE, preceded by INIT if the fixed inputs changed)
 and one gathered reply. A *layout* is a list of ``[name, dtype, shape, kind]``; its payload is the
 raw arrays one after the other, each starting at a multiple of 16 bytes.
+
+A batch is one gathered write with many structures; the replies stream, one for each, in order. INIT
+precedes the structures whose fixed inputs differ from those of the structure before. With *together*
+0 the structures are evaluated one by one; with 1 by the environment file's ``evaluate_batch()``,
+and if that fails, one FAILED with ``"batch": true`` takes the place of all replies.
 """
 
 from __future__ import annotations
@@ -46,6 +53,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 __all__ = [
+    "BATCH",
+    "BATCH_HEAD",
     "EXIT",
     "EXTENSION_VERSION",
     "FAILED",
@@ -81,12 +90,15 @@ FORCEREADY = header("FORCEREADY")
 EXIT = header("EXIT")
 LAYOUT = header("LAYOUT")
 FAILED = header("FAILED")
+BATCH = header("BATCH")
 
 #: Version of the extension; both sides come from one installation, so a mismatch is a mistake.
-EXTENSION_VERSION = 1
+EXTENSION_VERSION = 2
 
 INTEGER = struct.Struct("<i")
 PROPERTIES = struct.Struct("<Q")
+#: Number of structures, properties, whether they are evaluated together, bytes that follow.
+BATCH_HEAD = struct.Struct("<iQiq")
 #: Properties that the bit mask of GETFORCE can name.
 MAX_PROPERTIES = 64
 

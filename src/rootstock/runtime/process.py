@@ -92,6 +92,10 @@ class WorkerProcess:
         """Give the worker `grace` seconds to end, kill its group, return as :meth:`Child.end`."""
         return self._child.end(grace)
 
+    def kill(self) -> None:
+        """Kill the worker's group without waiting; safe in any thread."""
+        self._child.kill()
+
     def release(self) -> None:
         """Close our descriptors; the process, if it still lives, ends by that."""
         self.connection.close()

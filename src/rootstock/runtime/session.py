@@ -13,42 +13,33 @@ import os
 import threading
 import time
 import weakref
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional, Union
+from typing import TYPE_CHECKING, Optional, Union
 
-from ..environments.build import interpreter_for
-from ..environments.environment_file import declared_packages
 from ..environments.pins import Pin, pin
 from ..errors import (
+    BatchError,
     CalculationError,
     CallTimeoutError,
-    ConfigurationError,
     ModelError,
     PeerClosedError,
     PropertyMissingError,
     ProtocolError,
-    SetupError,
 )
 from ..properties import check_results, require_properties
-from ..protocol.data import WorkerReport
 from ..protocol.server import Server
 from .failures import death_error, timeout_error
-from .process import WorkerProcess
 from .provenance import Provenance, describe
-from .variables import pin_device, worker_variables
+from .start import load_model, start_process
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from ..protocol.data import Results, Structure
+    from ..protocol.data import Results, Structure, WorkerReport
+    from .process import WorkerProcess
     from .spec import WorkerSpec
 
 __all__ = ["Session"]
 
-#: In the error of a model that was never fetched.
-_FETCH = (
-    ". If its weights could not be downloaded: run 'rootstock fetch {}' where there is a network"
-)
 #: Seconds that a worker gets to finish a call that was interrupted before it is replaced.
 _DISCARD = 10.0
 #: Seconds between asking a worker to end and killing it.
@@ -191,6 +182,96 @@ class Session:
         check_results(results, len(structure.positions))
         return results
 
+    def start(self) -> WorkerReport:
+        """Start the worker unless it runs; return the report of the running one.
+
+        Raises
+        ------
+        StartupError
+            It did not start.
+        """
+        with self.lock:
+            self._running()
+            return self.report()
+
+    def evaluate_batch(
+        self,
+        structures: Sequence[Structure],
+        properties: Iterable[str],
+        *,
+        together: bool = False,
+        required: Optional[Iterable[str]] = None,
+    ) -> Iterator[Union[Results, ModelError, PropertyMissingError]]:
+        """Evaluate many structures in one request; yield their outcomes in order as they come.
+
+        Consume it in one thread; the session is locked until it ends or is closed.
+
+        Parameters
+        ----------
+        structures : sequence of Structure
+            Å.
+        properties : iterable of str
+            The properties to ask for.
+        together : bool
+            Whether the environment file's ``evaluate_batch()`` evaluates them, else one by one.
+        required : iterable of str, optional
+            The properties whose absence is an error; by default all that are asked for.
+
+        Raises
+        ------
+        BatchError
+            ``evaluate_batch()`` failed as a whole; nothing was yielded.
+        CallTimeoutError, WorkerDiedError
+            The worker is gone; if structures are evaluated one by one, the first one without an
+            outcome is the one it was stopped or died at. ``timeout`` holds for each structure.
+        """
+        wanted = tuple(properties)
+        needed = wanted if required is None else tuple(required)
+        limit = self.spec.timeout
+        with self.lock:
+            server = self._running()
+            try:
+                server.send_batch(
+                    structures, wanted, together=together, deadline=self._deadline(limit)
+                )
+                if together and limit is not None:
+                    limit *= len(structures)
+                for structure in structures:
+                    yield self._next_outcome(server, structure, needed, limit)
+            except CallTimeoutError:
+                raise self._timed_out(self.spec.timeout, "timeout") from None
+            except (PeerClosedError, ProtocolError) as error:
+                raise self._died(error, phase="while it calculated") from error
+            finally:
+                if not server.synchronised and not server.reply_pending:
+                    self.stop(0.0)
+
+    def _next_outcome(
+        self,
+        server: Server,
+        structure: Structure,
+        required: tuple[str, ...],
+        limit: Optional[float],
+    ) -> Union[Results, ModelError, PropertyMissingError]:
+        try:
+            results = server.next_results(self._deadline(limit))
+            check_results(results, len(structure.positions))
+            require_properties(results, required)
+        except BatchError:
+            raise
+        except (ModelError, PropertyMissingError) as error:
+            return error
+        return results
+
+    def kill(self) -> None:
+        """Kill the worker's processes without waiting for a call in another thread to end.
+
+        That call ends with :class:`WorkerDiedError`.
+        """
+        process = self._process
+        if process is not None:
+            process.kill()
+
     def close(self) -> None:
         """End the worker; the next call starts another."""
         self.stop()
@@ -227,55 +308,21 @@ class Session:
 
     def _start(self) -> Server:
         spec = self.spec
-        if spec.build is None:
-            msg = f"the spec of model {spec.model!r} is not prepared: call rootstock.prepare(spec)"
-            raise ConfigurationError(msg)
-        device, mask = pin_device(spec.device)
-        python = interpreter_for(spec.environment, spec.build)
-        if not self._pin.is_held:
-            self._pin = pin(spec.environment, spec.build)
-        root = spec.root
-        process = WorkerProcess(
-            python,
-            worker_variables(spec, mask),
-            Path("/") if root is None else root.working_directory,
-            -1 if root is None else root.writable.umask,
-        )
+        process = start_process(spec)
         self._process, self._server = process, Server(process.connection)
+        if spec.build is not None and not self._pin.is_held:
+            self._pin = pin(spec.environment, spec.build)
         try:
-            report = self._load(self._server, device)
+            self._report = self._load(self._server)
         except BaseException:  # an interrupt too: a worker without a model is of no use
             self.stop(0.0)
             raise
-        if mask is not None:
-            report["device"] = spec.device
-        report["implemented_properties"] = tuple(report["implemented_properties"])
-        report["opened"] = tuple(report.get("opened", ()))
-        self._report = WorkerReport(**report)
         return self._server
 
-    def _load(self, server: Server, device: str) -> dict[str, Any]:
-        spec = self.spec
-        file = spec.environment.file
-        config = {
-            "file": str(file.path),
-            "argument": spec.argument,
-            "device": device,
-            "options": spec.setup_options,
-            "threads": spec.threads,
-            "packages": declared_packages(file),
-            "record_opened_files": spec.record_opened_files,
-        }
-        limit = spec.startup_timeout
+    def _load(self, server: Server) -> WorkerReport:
+        limit = self.spec.startup_timeout
         try:
-            return server.load(config, self._deadline(limit))
-        except ModelError as error:
-            advice = "" if spec.offline or spec.root is None else _FETCH.format(spec.model)
-            msg = (
-                f"model {spec.model!r} could not be loaded: {error} (raised by setup() of "
-                f"{file.path} in its environment){advice}"
-            )
-            raise SetupError(msg) from error.__cause__
+            return load_model(self.spec, server, self._deadline(limit))
         except CallTimeoutError:
             raise self._timed_out(limit, "startup_timeout") from None
         except (PeerClosedError, ProtocolError) as error:

@@ -139,6 +139,11 @@ class ChildProcess:
         ignored = signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN  # Popen makes a 0 of that
         return None if ignored else self.popen.returncode
 
+    def kill(self) -> None:
+        """Kill the group without waiting for its end; safe in any thread."""
+        if self.popen.returncode is None:
+            self._signal(signal.SIGKILL)
+
     def _signal(self, number: signal.Signals) -> None:
         try:
             os.killpg(self.popen.pid, number)

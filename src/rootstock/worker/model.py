@@ -16,12 +16,16 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes, compare_atoms
 
 from ..protocol.values import UntransferableError, encode
+from .batch import evaluate_together
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from types import ModuleType
+    from typing import Union
 
     import numpy as np
+
+    from ..protocol.client import ReceivedStructure
 
 __all__ = ["EnvironmentModel"]
 
@@ -34,6 +38,7 @@ class EnvironmentModel:
 
     def __init__(self) -> None:
         self._calculator: Any = None
+        self._batch_function: Optional[Callable[..., Any]] = None
         self._atoms: Optional[Atoms] = None
         self._previous: Optional[Atoms] = None  # None: nothing is known to be unchanged
         self._fixed_inputs_changed = True
@@ -62,7 +67,8 @@ class EnvironmentModel:
         record = config.get("record_opened_files")
         opened = _record_opened_files() if record else set()
         device = _decide_device(config["device"])
-        setup = getattr(_import_file(config["file"]), "setup", None)
+        module = _import_file(config["file"])
+        setup = getattr(module, "setup", None)
         if not callable(setup):
             msg = f"{config['file']} has no function setup(model, device)"
             raise TypeError(msg)
@@ -74,6 +80,7 @@ class EnvironmentModel:
             raise TypeError(msg)
         _limit_threads(config["threads"])
         self._calculator = calculator
+        self._batch_function = getattr(module, "evaluate_batch", None)
         self._direct = _uses_ases_get_property(calculator)
         cls = type(calculator)
         return {
@@ -86,17 +93,13 @@ class EnvironmentModel:
             "gpu": _gpu_name(device),
             "precision": _precision(),
             "settings": settings,
+            "evaluates_batches": callable(self._batch_function),
             "opened": sorted(opened | _mapped_files() if record else ()),
         }
 
     def set_fixed_inputs(self, arrays: Mapping[str, np.ndarray], info: dict[Any, Any]) -> None:
         """Make the Atoms that the following steps move."""
-        arrays = dict(arrays)
-        atoms = Atoms(numbers=arrays.pop("numbers"), pbc=arrays.pop("pbc"))
-        for name, array in arrays.items():
-            atoms.set_array(name, array)
-        atoms.info = info
-        self._atoms = atoms
+        self._atoms = _make_atoms(arrays, info)
         self._fixed_inputs_changed = True
 
     def evaluate(
@@ -128,6 +131,35 @@ class EnvironmentModel:
         self._previous = atoms
         return results
 
+    def evaluate_together(
+        self, structures: Sequence[ReceivedStructure], properties: list[str]
+    ) -> Sequence[Union[Mapping[str, Any], Exception]]:
+        """Evaluate structures by the environment file's ``evaluate_batch()``.
+
+        Parameters
+        ----------
+        structures : sequence of ((arrays, info), positions, cell)
+            Any mixture; units as for :meth:`evaluate`.
+        properties : list of str
+            The properties that are asked for.
+
+        Returns
+        -------
+        sequence of mapping or Exception
+            The results or the error of each structure. If all failed, the exception passes through.
+        """
+        if self._calculator is None or self._batch_function is None:
+            msg = "the environment file defines no evaluate_batch()"
+            raise RuntimeError(msg)
+        images = []
+        for (arrays, info), positions, cell in structures:
+            atoms = _make_atoms(arrays, dict(info))
+            atoms.arrays["positions"] = positions
+            atoms.cell[:] = cell
+            images.append(atoms)
+        self._previous = None  # the function may have left other atoms in the calculator
+        return evaluate_together(self._batch_function, self._calculator, images, properties)
+
     def _compare(self, atoms: Atoms) -> list[str]:
         """Return the changes in ASE's words and order; positions always count as changed."""
         if self._previous is None or atoms is self._previous:
@@ -153,6 +185,16 @@ class EnvironmentModel:
             return dict(calculator.results)
         asked = {name: calculator.get_property(name, atoms) for name in properties}
         return {**getattr(calculator, "results", {}), **asked}
+
+
+def _make_atoms(arrays: Mapping[str, np.ndarray], info: dict[Any, Any]) -> Atoms:
+    """Return Atoms with these inputs, still without positions and cell."""
+    arrays = dict(arrays)
+    atoms = Atoms(numbers=arrays.pop("numbers"), pbc=arrays.pop("pbc"))
+    for name, array in arrays.items():
+        atoms.set_array(name, array)
+    atoms.info = info
+    return atoms
 
 
 def _forget(calculator: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rootstock.conformance.comparison import compare_results, describe_deviations, merge_largest
+from rootstock.evaluation.comparison import compare_results, describe_deviations, merge_largest
 
 FORCES = np.arange(6.0).reshape(2, 3)
 

@@ -1,0 +1,223 @@
+"""Evaluating a few structures in one worker, whatever some of them do to it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Optional, Union
+
+from ..errors import (
+    BatchError,
+    CalculationError,
+    CallTimeoutError,
+    PropertyMissingError,
+    StartupError,
+    WorkerDiedError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ..errors import ModelError
+    from ..protocol.data import Results, Structure
+    from ..runtime.session import Session
+    from .budget import AtomBudget, Pace
+
+__all__ = ["Chunk", "Evaluated", "Item", "Wanted", "evaluate_chunk"]
+
+#: Workers that a structure may end before it is given up.
+_MOST_DEATHS = 2
+#: Starts of a worker that may fail in a row before the error is raised.
+_MOST_STARTS = 2
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The properties to ask for.
+
+    Attributes
+    ----------
+    properties : tuple of str
+        ASE's names.
+    required : bool
+        Whether the absence of one is an error; else models return what they have.
+    """
+
+    properties: tuple[str, ...]
+    required: bool
+
+    @property
+    def fewer(self) -> Optional[Wanted]:
+        """What to ask for if a structure lacks the last of these: a molecule has no stress."""
+        if self.required or len(self.properties) < 2:  # noqa: PLR2004  something has to be left
+            return None
+        return Wanted(self.properties[:-1], required=False)
+
+
+@dataclass(frozen=True)
+class Item:
+    """A structure and its place in the input."""
+
+    index: int
+    structure: Structure
+
+    @property
+    def natoms(self) -> int:
+        """Number of atoms."""
+        return len(self.structure.positions)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Structures for one request.
+
+    Attributes
+    ----------
+    items : tuple of Item
+        At least one structure.
+    wanted : Wanted
+        The properties to ask for.
+    together : bool
+        Whether ``evaluate_batch()`` evaluates them, else one by one.
+    """
+
+    items: tuple[Item, ...]
+    wanted: Wanted
+    together: bool = False
+
+    @property
+    def natoms(self) -> int:
+        """Number of atoms."""
+        return sum(item.natoms for item in self.items)
+
+    def alone(self) -> Chunk:
+        """Return the chunk that evaluates the same structures one by one."""
+        return replace(self, together=False)
+
+    def one_by_one(self, items: Sequence[Item]) -> list[Chunk]:
+        """Return the chunk that evaluates `items` one by one; no chunk without items."""
+        return [Chunk(tuple(items), self.wanted)] if items else []
+
+    def halves(self) -> list[Chunk]:
+        """Return the chunk in two parts; a single structure is evaluated by itself."""
+        if len(self.items) == 1:
+            return self.one_by_one(self.items)
+        middle = len(self.items) // 2
+        return [replace(self, items=part) for part in (self.items[:middle], self.items[middle:])]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The outcome of one item.
+
+    Attributes
+    ----------
+    item : Item
+        The structure.
+    outcome : dict or RootstockError
+        Its results or its error.
+    together : bool
+        Whether ``evaluate_batch()`` evaluated it.
+    """
+
+    item: Item
+    outcome: Union[Results, CalculationError, PropertyMissingError]
+    together: bool
+
+
+def evaluate_chunk(
+    session: Session, chunk: Chunk, budget: AtomBudget, pace: Pace
+) -> Iterator[Evaluated]:
+    """Evaluate every structure of a chunk; yield their outcomes as they come.
+
+    Structures that are evaluated one by one show which of them ended the worker: the first one
+    without a reply. A batch that fails as a whole is cut in two, down to single structures.
+
+    Parameters
+    ----------
+    session : Session
+        A worker, which is replaced when it dies.
+    chunk : Chunk
+        Any number of structures.
+    budget, pace : AtomBudget, Pace
+        Learn from the outcome.
+
+    Raises
+    ------
+    StartupError
+        A worker that died could not be replaced.
+    """
+    deaths: dict[int, int] = {}
+    queue = [chunk]
+    while queue:
+        part = queue.pop(0)
+        _start(session)
+        done, lacking = 0, []
+        started = time.perf_counter()
+        try:
+            for item, outcome in zip(part.items, _outcomes(session, part)):
+                done += 1
+                if isinstance(outcome, PropertyMissingError) and part.wanted.fewer is not None:
+                    lacking.append(item)
+                else:
+                    yield Evaluated(item, outcome, part.together)
+        except BatchError as error:
+            if error.out_of_memory:
+                budget.shrink(part.natoms)
+            queue[:0] = part.halves()
+        except (CallTimeoutError, WorkerDiedError) as error:
+            if part.together:
+                budget.shrink(part.natoms)
+                queue[:0] = part.halves()
+                continue
+            culprit = part.items[done]
+            deaths[culprit.index] = deaths.get(culprit.index, 0) + 1
+            queue[:0] = part.one_by_one(part.items[done + 1 :])
+            if isinstance(error, WorkerDiedError) and deaths[culprit.index] < _MOST_DEATHS:
+                queue[:0] = part.one_by_one([culprit])
+            else:
+                yield Evaluated(culprit, _named(error, culprit, deaths), together=False)
+        else:
+            seconds = time.perf_counter() - started
+            if part.together:
+                budget.record(part.natoms, seconds)
+            else:
+                pace.record(len(part.items), seconds)
+        if lacking and part.wanted.fewer is not None:
+            queue.insert(0, Chunk(tuple(lacking), part.wanted.fewer))
+
+
+def _outcomes(
+    session: Session, part: Chunk
+) -> Iterator[Union[Results, ModelError, PropertyMissingError]]:
+    return session.evaluate_batch(
+        [item.structure for item in part.items],
+        part.wanted.properties,
+        together=part.together,
+        required=part.wanted.properties if part.wanted.required else (),
+    )
+
+
+def _start(session: Session) -> None:
+    """Start the worker where needed; a start that fails once is tried again."""
+    for attempt in range(_MOST_STARTS):
+        try:
+            session.start()
+        except StartupError:
+            if attempt == _MOST_STARTS - 1:
+                raise
+        else:
+            return
+
+
+def _named(error: CalculationError, item: Item, deaths: dict[int, int]) -> CalculationError:
+    """Return the error for a structure that ended its workers; it says which one."""
+    if not isinstance(error, WorkerDiedError):
+        return error
+    msg = (
+        f"structure {item.index} ({item.natoms} atoms) ended {deaths[item.index]} workers, the "
+        f"last one like this: {error}"
+    )
+    named = WorkerDiedError(msg, error.returncode, error.log_tail)
+    named.__cause__ = error
+    return named

@@ -1,0 +1,89 @@
+"""The result of evaluating one structure among many: :class:`Evaluation`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Optional
+
+import numpy as np
+
+from ..errors import RootstockError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from ..protocol.data import Results
+    from .evaluator import Outcome
+
+__all__ = ["Evaluation"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What became of one structure.
+
+    Attributes
+    ----------
+    index : int
+        Its place in the input, from 0.
+    source : Atoms
+        The input itself.
+    provenance : Provenance or Any
+        How it was evaluated; None if it never reached a model.
+    """
+
+    index: int
+    source: Atoms
+    _outcome: Outcome = field(repr=False)
+    provenance: Any = field(default=None, repr=False)
+
+    @property
+    def error(self) -> Optional[RootstockError]:
+        """Why there are no results; None if there are."""
+        return self._outcome if isinstance(self._outcome, RootstockError) else None
+
+    @property
+    def ok(self) -> bool:
+        """Whether there are results."""
+        return not isinstance(self._outcome, RootstockError)
+
+    @property
+    def results(self) -> Results:
+        """The model's results by ASE's names, in ASE's units, in its own dtypes and shapes.
+
+        Raises
+        ------
+        RootstockError
+            :attr:`error`, if there is one.
+        """
+        if isinstance(self._outcome, RootstockError):
+            raise self._outcome
+        return self._outcome
+
+    def to_atoms(self) -> Atoms:
+        """Return a copy of the structure that carries the results.
+
+        Results with ASE's names are in a ``SinglePointCalculator``, as float64; further arrays with
+        one row per atom become arrays of the copy, the rest goes into its ``info``.
+
+        Raises
+        ------
+        RootstockError
+            :attr:`error`, if there is one.
+        """
+        from ase.calculators.singlepoint import SinglePointCalculator
+
+        from ..properties import PROPERTIES
+
+        atoms = self.source.copy()
+        known: dict[str, Any] = {}
+        for name, value in self.results.items():
+            array = np.asarray(value) if isinstance(value, (np.ndarray, np.generic)) else value
+            if name in PROPERTIES:
+                known[name] = np.asarray(value, np.float64)[()]
+            elif isinstance(array, np.ndarray) and array.ndim and len(array) == len(atoms):
+                atoms.arrays[name] = array.copy()
+            else:
+                atoms.info[name] = value
+        atoms.calc = SinglePointCalculator(atoms, **known)
+        return atoms
