@@ -25,22 +25,22 @@ if TYPE_CHECKING:
             ...
 
         def set_fixed_inputs(self, arrays: Mapping[str, np.ndarray], info: dict[Any, Any]) -> None:
-            """Set species, boundary conditions, per-atom arrays and ``info``."""
+            """Set the arrays of :class:`rootstock.protocol.data.FixedInputs` and ``info``."""
             ...
 
         def evaluate(
             self, positions: np.ndarray, cell: np.ndarray, properties: list[str]
         ) -> Mapping[str, Any]:
-            """Return all results of the calculator, in ASE's units.
+            """Return all results of the calculator by property name, in ASE's units.
 
             Parameters
             ----------
             positions : ndarray of float64, shape (n, 3)
                 In Å. The same array in every step, overwritten by the next one.
             cell : ndarray of float64, shape (3, 3)
-                Rows, in Å; likewise overwritten.
+                Lattice vectors as rows, in Å; likewise overwritten.
             properties : list of str
-                The properties that are asked for.
+                The requested properties.
             """
             ...
 
@@ -110,7 +110,10 @@ class Client:
         self._connection.read(m.INTEGER.size)  # i-PI's bead index
         document = m.read_json(self._connection, "an INIT")
         if not isinstance(document, dict) or document.get("rootstock") != m.EXTENSION_VERSION:
-            msg = "the server speaks another version of the protocol: restart with one installation"
+            msg = (
+                "the main process uses another version of the protocol: restart it, so that both "
+                "processes run from one installation of Rootstock"
+            )
             raise ProtocolError(msg)
         if "load" in document:
             self._load(decode(document["load"]))
@@ -192,7 +195,7 @@ _PACKAGE = __file__.rsplit("protocol", 1)[0]
 
 
 def _is_rootstocks(filename: str) -> bool:
-    """Tell if a frame belongs to Rootstock; a catalogue file belongs to the model."""
+    """Return whether a frame is Rootstock's; a catalogue file belongs to the model."""
     return filename.startswith(_PACKAGE) and not filename.endswith("_env.py")
 
 

@@ -82,7 +82,7 @@ EXIT = header("EXIT")
 LAYOUT = header("LAYOUT")
 FAILED = header("FAILED")
 
-#: Version of the extension; both sides come from one installation, so a mismatch is a mistake.
+#: Version of the extension. Both sides come from one installation, so they normally agree.
 EXTENSION_VERSION = 1
 
 INTEGER = struct.Struct("<i")
@@ -118,7 +118,7 @@ def read_json(connection: Connection, name: str) -> Any:
     connection : Connection
         To read from.
     name : str
-        What the text is, with its article; for error messages.
+        Name of the text with its article, such as ``"a report"``; for error messages.
 
     Raises
     ------
@@ -133,13 +133,13 @@ def read_json(connection: Connection, name: str) -> Any:
 
 
 def read_integer(connection: Connection) -> int:
-    """Read an i4."""
+    """Read a 32-bit integer (i4)."""
     (value,) = INTEGER.unpack(connection.read(INTEGER.size))
     return int(value)
 
 
 def read_floats(connection: Connection, count: int) -> np.ndarray:
-    """Read `count` f8. The caller has checked the number."""
+    """Return the next `count` float64, shape ``(count,)``; the caller has checked `count`."""
     return np.frombuffer(connection.read(8 * count), np.float64)
 
 
@@ -152,9 +152,9 @@ class Layout:
     entries : tuple of (name, dtype, shape, kind)
         `kind` is ``"array"``, ``"scalar"`` (NumPy's) or ``"float"``, ``"int"`` (Python's).
     offsets : tuple of int
-        Where each array starts.
+        Start of each array in the payload, in bytes.
     nbytes : int
-        Length of the payload.
+        Length of the payload in bytes.
     """
 
     entries: tuple[Entry, ...]
@@ -163,7 +163,7 @@ class Layout:
 
     @classmethod
     def of(cls, entries: tuple[Entry, ...]) -> Layout:
-        """Compute the offsets."""
+        """Return the layout of these entries, with offsets at multiples of 16 bytes."""
         offsets, position = [], 0
         for _, dtype, shape, _ in entries:
             offsets.append(position)
@@ -188,7 +188,10 @@ class Layout:
             msg = f"the peer sent a malformed layout: {error}"
             raise ProtocolError(msg) from error
         if layout.nbytes > MAX_PAYLOAD:
-            msg = f"the peer sent a layout of {layout.nbytes} bytes, which are not accepted"
+            msg = (
+                f"the peer sent a layout of {layout.nbytes} bytes; at most {MAX_PAYLOAD} are "
+                "accepted"
+            )
             raise ProtocolError(msg)
         return layout
 
@@ -230,7 +233,7 @@ _SCALARS: dict[str, Callable[[Any], Any]] = {
 def describe(
     values: Mapping[str, Any],
 ) -> tuple[tuple[Entry, ...], Buffers, dict[str, Any]]:
-    """Split results into a layout's entries, a payload and what is sent as JSON.
+    """Split results into the entries of a layout, a payload and values to send as JSON.
 
     Values that can't cross the wire are left out.
 

@@ -25,12 +25,12 @@ class Server:
     Parameters
     ----------
     connection : Connection
-        To a worker that has not been sent anything yet.
+        Connection to a worker that has not been sent anything yet.
 
     Notes
     -----
-    Not thread-safe: the caller serialises. After any exception but :class:`ModelError` the stream
-    may be out of step: unless :attr:`reply_pending` is true, the server can't be used any more.
+    Not thread-safe: the caller serialises. After any exception but :class:`ModelError`, the server
+    is usable only if :attr:`synchronised` is true, or after :meth:`discard` of a pending reply.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -41,9 +41,9 @@ class Server:
         self._layout = m.Layout.of(())
         self._others: dict[str, Any] = {}
         self._word = bytearray(len(m.FORCEREADY))
-        #: A request was written in full and nothing of its reply was read.
+        #: Whether a request was written in full and nothing of its reply was read.
         self.reply_pending = False
-        #: No message was sent or received in part: the next request may be written.
+        #: Whether the next request may be written: no message was sent or received in part.
         self.synchronised = True
 
     def load(self, config: Mapping[str, Any], deadline: Optional[float] = None) -> dict[str, Any]:
@@ -94,7 +94,7 @@ class Server:
         ModelError
             The model raised.
         PropertyMissingError
-            The model says that it has no such property.
+            The model does not have the property.
         CallTimeoutError, PeerClosedError, ProtocolError
             The connection can't be used any more, unless :attr:`reply_pending`.
         """
@@ -187,7 +187,7 @@ class Server:
 
 
 def _mapping(document: Any, *names: str) -> dict[str, Any]:
-    """Return a JSON object that has these entries, after a check of those that are lists."""
+    """Return `document` if it is an object with these entries, of which some are lists of str."""
     lists = ("implemented_properties", "bases")
     if (
         not isinstance(document, dict)

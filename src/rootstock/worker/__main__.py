@@ -12,7 +12,7 @@ import types
 
 
 def main() -> int:
-    """Connect the parts and serve until the main process goes away."""
+    """Set up the worker and answer until the main process ends."""
     socket_fd, parent_death_fd = int(sys.argv[1]), int(sys.argv[2])
     # Ignored and blocked signals are inherited: without SIGCHLD all helper processes of a model
     # would seem to end without an error.

@@ -1,4 +1,4 @@
-"""A model by itself, inside its environment and without a worker's loop.
+"""Calls a model directly, inside its environment and without the worker's loop.
 
 ``python -I direct_call.py DESCRIPTOR`` reads a request from stdin and writes the answer to the file
 descriptor. Both are JSON in the encoding of ``protocol/values.py``, which keeps dtypes, shapes and
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Evaluate each structure; an error of the model is an answer, too."""
+    """Evaluate each structure; write its results or the model's error."""
     stub = types.ModuleType("_rootstock")
     stub.__path__ = [os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
     sys.modules[stub.__name__] = stub
@@ -92,7 +92,7 @@ def _encoded(values: dict[str, Any], encode: Callable[[Any], Any]) -> dict[str, 
         plain = value.detach().cpu().numpy() if hasattr(value, "detach") else value
         try:
             encoded[str(name)] = encode(plain)
-        except TypeError:  # of a class that JSON can't carry: no number
+        except TypeError:  # an object that can't be encoded
             continue
     return encoded
 
