@@ -1,4 +1,4 @@
-"""For tests of code that uses Rootstock: a fake model in an environment, and a scripted model.
+"""Fakes for tests of code that uses Rootstock: a fake model in an environment, a scripted model.
 
 A fake model runs in a real worker, in an environment with ASE and NumPy only:
 
