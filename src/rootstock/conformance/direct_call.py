@@ -1,4 +1,4 @@
-"""The model called directly in its environment: what a worker's results are compared with."""
+"""Direct calls of a model in its environment, for comparison with a worker's results."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class DirectCall:
     Parameters
     ----------
     spec : WorkerSpec
-        The model; prepared.
+        The model; prepared, see :func:`rootstock.prepare`.
     device : str
         The device that the worker used.
     """
@@ -52,7 +52,7 @@ class DirectCall:
     def evaluate(
         self, structures: Iterable[Structure], properties: Iterable[str]
     ) -> Iterator[Outcome]:
-        """Start the process, evaluate all structures, and yield their results or errors.
+        """Start the process; yield the results of each structure in ASE's units, or its error.
 
         Raises
         ------
