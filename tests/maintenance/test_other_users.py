@@ -158,4 +158,4 @@ def test_init_of_another_users_root_is_refused(shared):
         "try:\n    initialise_root(find_root(root))\n"
         "except RootError as error:\n    print(error)\n",
     )
-    assert "you may not write to it" in output
+    assert "you can't write to it" in output

@@ -68,7 +68,7 @@ def status(root: Root, *, deep: bool = False) -> list[Health]:
 
 
 def _verified(verifications: list[Verification]) -> str:
-    """Say where models passed, and each that failed."""
+    """Return on which machines and devices models passed, and which models failed."""
     passed = {f"{v.host} {v.device}" for v in verifications if v.passed}
     failed = [f"{v.model} FAILED on {v.host} {v.device}" for v in verifications if not v.passed]
     return "; ".join([*([f"verified on {', '.join(sorted(passed))}"] if passed else []), *failed])
@@ -80,7 +80,7 @@ def _size(record: WeightsRecord) -> str:
 
 
 def _is_in_use(entry: AvailableEnvironment) -> bool:
-    """Tell if it is more than an unused file of the catalogue."""
+    """Return whether it is more than an unused file of the catalogue."""
     if entry.origin != "catalogue" or entry.environment is None:
         return True
     return any(current_build(paths.builds) for paths in entry.environment.layers)
