@@ -77,7 +77,7 @@ def common(
         False, "--version", callback=_version, is_eager=True, help="Show the version."
     ),
 ) -> None:
-    """Handle the options that belong to no command."""
+    """Handle the options of the program itself."""
     del version  # its callback has done it
 
 

@@ -21,9 +21,9 @@ class Packed:
     Attributes
     ----------
     path : str
-        Its path.
+        Path of the archive.
     bytes : int
-        Its size.
+        Its size in bytes.
     models : tuple of str
         Models whose weights are in it.
     """
@@ -37,7 +37,7 @@ class Packed:
         weights = f" with the weights of {', '.join(self.models)}" if self.models else ""
         return (
             f"wrote {self.path} ({self.bytes / 2**20:.0f} MiB){weights}. "
-            f"There: rootstock unpack {Path(self.path).name} --root FOLDER"
+            f"On the other machine: rootstock unpack {Path(self.path).name} --root FOLDER"
         )
 
 

@@ -35,7 +35,7 @@ class StructureResults:
     natoms : int
         Number of atoms.
     seconds : float
-        Time for the results, the start and a build included.
+        Time for the results, including a build and the worker's start.
     results : dict
         All results of the model's calculator, in ASE's units.
     provenance : Provenance
@@ -81,12 +81,12 @@ def _shown(value: Any) -> str:
 def evaluate(
     atoms: Atoms, calc: RootstockCalculator, output: Optional[Path] = None
 ) -> StructureResults:
-    """Evaluate energy, forces, stress and all further results; write them if asked to.
+    """Compute energy, forces, stress and all further results; write them to `output` if given.
 
     Raises
     ------
     ModelError
-        The model failed; names elements that its environment file does not state.
+        The model failed; the message names elements that it does not know.
     OutputError
         The file can't be written.
     """
@@ -111,7 +111,7 @@ def evaluate(
 
 
 def _with_elements(error: ModelError, atoms: Atoms, calc: RootstockCalculator) -> ModelError:
-    """Return an error that names elements which the model does not know, where that is known."""
+    """Return an error that names the elements that the model does not know, if there are any."""
     spec = calc.spec
     known = spec.environment.file.elements(spec.argument)
     symbols = sorted(set(atoms.get_chemical_symbols()))
@@ -130,7 +130,7 @@ def _with_elements(error: ModelError, atoms: Atoms, calc: RootstockCalculator) -
 
 
 def read_structure(path: Path, index: str = "-1") -> Atoms:
-    """Read one structure.
+    """Read one frame of a structure file.
 
     Raises
     ------
@@ -142,9 +142,9 @@ def read_structure(path: Path, index: str = "-1") -> Atoms:
     try:
         return read(path, index=int(index))
     except FileNotFoundError as error:
-        msg = f"there is no file {path}"
+        msg = f"there is no file {path}: check the path"
         raise ConfigurationError(msg) from error
-    except Exception as error:  # ASE's readers raise whatever their parsing meets
+    except Exception as error:  # ASE's readers raise many types of errors
         msg = f"ASE can't read frame {index} of {path}: {type(error).__name__}: {error}"
         raise ConfigurationError(msg) from error
 

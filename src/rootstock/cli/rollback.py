@@ -39,14 +39,12 @@ class RolledBack:
 
 def rollback(
     name: str = typer.Argument(help="Name of an environment.", autocompletion=complete_names),
-    build: Optional[str] = typer.Argument(
-        None, help="Build id; by default the one before the current."
-    ),
+    build: Optional[str] = typer.Argument(None, help="Build id; by default the previous build."),
     root: Optional[Path] = RootOption,
     cluster: Optional[str] = ClusterOption,
     as_json: bool = JsonOption,
 ) -> None:
-    """Go back to an earlier build, at once."""
+    """Go back to an earlier build, with its environment file and lock."""
     with reporting_errors():
         from ..environments.discovery import find_environment
         from ..maintenance.rollback import rollback as go_back

@@ -27,11 +27,11 @@ class Shown:
     Attributes
     ----------
     name, origin, path, summary, licence, paper, cache : str
-        From its file.
+        As in the environment file.
     requires_python : str
-        The Pythons that it allows.
+        Specifier of the allowed Python versions.
     dependencies : tuple of str
-        As declared.
+        Declared dependencies.
     models : dict of str to str
         Model string to description.
     lock : str or None

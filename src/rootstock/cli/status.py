@@ -45,13 +45,13 @@ class Status:
 
 
 def status(
-    check: bool = typer.Option(False, help="Exit code 9 if anything is not healthy."),
+    check: bool = typer.Option(False, help="End with exit code 9 if something needs a fix."),
     deep: bool = typer.Option(False, help="Also compare the contents of weights."),
     root: Optional[Path] = RootOption,
     cluster: Optional[str] = ClusterOption,
     as_json: bool = JsonOption,
 ) -> None:
-    """Show what is healthy, stale or missing, and the command that fixes it."""
+    """Show the state of environments and weights, and the commands that fix problems."""
     with reporting_errors():
         from ..maintenance.status import status as look
         from ..settings.root import find_root

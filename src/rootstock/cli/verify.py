@@ -67,7 +67,9 @@ class Verified:
 
 def verify(  # noqa: PLR0913, PLR0917  options, which are never passed by position
     models: Optional[list[str]] = typer.Argument(
-        None, help="Model strings; all built ones by default.", autocompletion=complete_models
+        None,
+        help="Model strings; by default all built environments.",
+        autocompletion=complete_models,
     ),
     environment: Optional[Path] = EnvironmentOption,
     device: str = DeviceOption,
@@ -78,7 +80,7 @@ def verify(  # noqa: PLR0913, PLR0917  options, which are never passed by positi
     traceback: bool = TracebackOption,
     as_json: bool = JsonOption,
 ) -> None:
-    """Check models on this machine and device, and record it (exit code 9 if one fails)."""
+    """Check models on this machine and device; record the outcome (exit code 9 if one fails)."""
     with reporting_errors(traceback=traceback):
         from ..conformance import verify as verify_model
         from ..settings.root import find_root
