@@ -96,7 +96,7 @@ class Direct:
 
 
 class Rootstock(Direct):
-    """Through Rootstock."""
+    """The model in a worker of Rootstock."""
 
     def __init__(self, instrumented=None, **options):
         self._options = options
@@ -131,7 +131,7 @@ class Rootstock(Direct):
 
 
 class Peer(Rootstock):
-    """Through the PyPI package of the same name."""
+    """The model in a worker of the PyPI package that is also called rootstock."""
 
     def _make(self):
         from rootstock import RootstockCalculator
@@ -140,7 +140,7 @@ class Peer(Rootstock):
 
 
 class AseSocket(Direct):
-    """Through ASE's SocketIOCalculator, to ASE's SocketClient in the model's environment."""
+    """ASE's SocketIOCalculator here, ASE's SocketClient in the model's environment."""
 
     def __init__(self, python, **client):
         self._command = [python, "-I", __file__, "client", json.dumps(client)]

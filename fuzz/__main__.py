@@ -89,25 +89,25 @@ def ipi_server(data: bytes) -> None:
 
 
 def values(data: bytes) -> None:
-    """JSON from the wire."""
+    """Decode JSON values of messages."""
     with contextlib.suppress(UntransferableError):
         decode(loads(data, "fuzz"))
 
 
 def environment(data: bytes) -> None:
-    """An environment file."""
+    """Read an environment file."""
     path = FOLDER / "x_env.py"
     path.write_bytes(b"# /// script\n" + data)
     read_environment_file(path, "x", "file")
 
 
 def model_string(data: bytes) -> None:
-    """A model string."""
+    """Resolve a model string."""
     resolve(data.decode("utf-8", "surrogateescape"), ROOT)
 
 
 def config(data: bytes) -> None:
-    """A config file."""
+    """Read a config file."""
     path = FOLDER / "config.toml"
     path.write_bytes(data)
     os.environ["ROOTSTOCK_CONFIG"] = str(path)
