@@ -43,7 +43,7 @@ class Property:
     per_atom: bool = False
 
     def has_shape(self, shape: tuple[int, ...], natoms: int) -> bool:
-        """Tell if a value of that shape is valid for a structure of `natoms` atoms."""
+        """Return whether a value of that shape is valid for a structure of `natoms` atoms."""
         if self.per_atom:
             return shape[:1] == (natoms,) and shape[1:] in self.shapes
         return shape in self.shapes
@@ -82,12 +82,12 @@ def unit_of(name: str) -> str:
 
 
 def check_results(results: Mapping[str, Any], natoms: int) -> None:
-    """Refuse an energy, forces or a stress of a wrong shape or type, or that is not finite.
+    """Raise if an energy, forces or a stress has a wrong shape or type, or is not finite.
 
     Parameters
     ----------
     results : mapping
-        Property name to value; what is absent is not checked.
+        Value by property name; absent properties are not checked.
     natoms : int
         Number of atoms of the structure.
 
@@ -121,12 +121,12 @@ def check_results(results: Mapping[str, Any], natoms: int) -> None:
 
 
 def require_properties(results: Mapping[str, Any], properties: Iterable[str]) -> None:
-    """Refuse results that lack a property that was asked for.
+    """Raise if results lack a requested property.
 
     Raises
     ------
     PropertyMissingError
-        Names what is missing, and what there is.
+        Names the missing and the present properties.
     """
     missing = [name for name in properties if name not in results]
     if missing:

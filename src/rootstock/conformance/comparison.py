@@ -30,7 +30,7 @@ def compare_results(
 ) -> tuple[dict[str, float], list[str]]:
     """Compare two sets of results of one structure, property by property.
 
-    Results that are no numbers on either side (text, say) are not compared.
+    Results that are not numeric on either side, such as text, are not compared.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def compare_results(
     natoms : int
         Number of atoms of the structure: energies are compared per atom.
     labels : tuple of str
-        Where the two come from, for the texts of problems.
+        Sources of the two, for the texts of problems.
 
     Returns
     -------
@@ -56,10 +56,10 @@ def compare_results(
         a, b = _numbers(name, first.get(name)), _numbers(name, second.get(name))
         if a is None and b is None:
             if name in PROPERTIES:
-                problems.append(f"{name} is no number in {labels[0]} and {labels[1]}")
+                problems.append(f"{name} is not numeric in {labels[0]} and {labels[1]}")
         elif a is None or b is None:
             missing, side = (first, labels[0]) if a is None else (second, labels[1])
-            state = "is no number" if name in missing else "is missing"
+            state = "is not numeric" if name in missing else "is missing"
             problems.append(f"{name} {state} in {side}")
         elif (mismatch := _mismatch(name, a, b, labels)) is not None:
             problems.append(mismatch)
@@ -99,7 +99,7 @@ def _numbers(name: str, value: Any) -> Optional[np.ndarray]:
 
 
 def _mismatch(name: str, a: np.ndarray, b: np.ndarray, labels: tuple[str, str]) -> Optional[str]:
-    """Return why a deviation of two arrays would mean nothing, or None."""
+    """Return why two arrays can't be compared number by number, or None."""
     if a.shape != b.shape:
         return f"{name} has shape {a.shape} in {labels[0]} and {b.shape} in {labels[1]}"
     if a.dtype != b.dtype:

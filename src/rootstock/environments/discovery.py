@@ -40,7 +40,7 @@ class AvailableEnvironment:
     name : str
         The environment's name.
     origin : str
-        ``"user"`` (layer), ``"root"`` or ``"catalogue"``.
+        ``"user"`` (the user layer), ``"root"`` or ``"catalogue"``.
     path : Path
         The environment file.
     environment : Environment or None
@@ -88,7 +88,7 @@ def known_files(root: Root) -> dict[str, tuple[Path, str]]:
 
 
 def available(root: Root) -> list[AvailableEnvironment]:
-    """Return every environment that a model string can name; broken ones say why."""
+    """Return every environment that a model string can name, broken ones with the problem."""
     entries = []
     for name, (path, origin) in sorted(known_files(root).items()):
         try:
@@ -101,7 +101,7 @@ def available(root: Root) -> list[AvailableEnvironment]:
 
 
 def find_environment(name: str, root: Root) -> Environment:
-    """Read the environment of that name.
+    """Return the environment of that name; reads its file.
 
     Raises
     ------
@@ -118,14 +118,14 @@ def find_environment(name: str, root: Root) -> Environment:
 
 
 def environment_from_file(path: Path, root: Optional[Root] = None) -> Environment:
-    """Read an environment file that the user points at; it is used where it lies."""
+    """Read an environment file outside a root; it is used where it is, not copied."""
     path = user_path(path)
     name = path.stem.removesuffix("_env") or path.stem
     return Environment.of(read_environment_file(path, name, "file"), root)
 
 
 def unknown_name(model: str, known: Mapping[str, tuple[Path, str]], root: Root) -> UnknownNameError:
-    """Return the error for a model string that begins with no environment's name."""
+    """Return the error for a model string that does not begin with an environment's name."""
     similar = similar_names(model, known) or similar_names(model.partition("-")[0], known)
     msg = (
         f"unknown model {model!r}{did_you_mean(similar)} A model string is NAME or NAME-ARGUMENT; "

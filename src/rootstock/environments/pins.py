@@ -1,8 +1,8 @@
-"""Which builds running processes use, so that ``rootstock gc`` spares them.
+"""Pins of builds that running processes use, so that ``rootstock gc`` keeps these builds.
 
 A pin is a small file ``records/pins/*.json`` in the layer that holds the build. It counts while its
 process lives on this machine, or, from another machine, for 30 days. Where the layer can't be
-written there is no pin: a root's maintainer keeps replaced builds for 30 days anyway.
+written there is no pin; ``gc`` keeps replaced builds for 30 days by default.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Pin", "pin", "pinned_builds", "stale_pins"]
 
 #: Seconds for which a pin of another machine counts.
-_FOREIGN_LIFETIME = 30 * 86_400.0
+_REMOTE_LIFETIME = 30 * 86_400.0
 
 
 class Pin:
@@ -36,7 +36,7 @@ class Pin:
     Parameters
     ----------
     path : Path or None
-        The pin's file; None where none could be written.
+        The pin's file; None if it could not be written.
     """
 
     def __init__(self, path: Optional[Path]) -> None:
@@ -74,7 +74,7 @@ def pin(environment: Environment, build_id: str) -> Pin:
             with paths.layer.writable_by_group():
                 folder.mkdir(parents=True, exist_ok=True)
                 write_atomically(path, json.dumps(content) + "\n")
-        except OSError:  # a shared root, or a full disk: nothing depends on the pin
+        except OSError:  # a shared root, or a full disk: a run does not need its pin
             return Pin(None)
         return Pin(path)
     return Pin(None)
@@ -111,7 +111,7 @@ def _read(path: Path) -> Optional[dict[str, str]]:
 def _is_live(path: Path, entry: dict[str, str]) -> bool:
     if entry["host"] != socket.gethostname():
         with contextlib.suppress(OSError):
-            return time.time() - path.stat().st_mtime < _FOREIGN_LIFETIME
+            return time.time() - path.stat().st_mtime < _REMOTE_LIFETIME
         return False
     try:
         os.kill(int(entry["pid"]), 0)

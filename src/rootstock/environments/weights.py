@@ -1,9 +1,8 @@
 """The files that a model loads: recorded when it is fetched, checked at every later start.
 
 A record names each file with its size and SHA-256, relative to the root. With a record the worker
-runs offline. For a root that the user can only read, the recorded files appear in the user layer
-as links, one by one, in folders of the user's own: libraries that want to lock or write beside
-their weights can do so there.
+runs offline. For a root that the user can only read, each recorded file is linked into the user
+layer. The folders there belong to the user, so libraries can write lock files beside the weights.
 """
 
 from __future__ import annotations
@@ -60,11 +59,11 @@ class WeightsFile:
     Attributes
     ----------
     path : str
-        Relative to the root.
+        Path relative to the root.
     size : int
-        In bytes.
+        Size in bytes.
     sha256 : str
-        Of the content.
+        SHA-256 of the content, hexadecimal.
     """
 
     path: str
@@ -79,7 +78,7 @@ class WeightsRecord:
     Attributes
     ----------
     environment, argument : str
-        The model.
+        Name of the environment and argument ``model`` of ``setup()``.
     build : str
         Id of the build that loaded it.
     files : tuple of WeightsFile
@@ -151,21 +150,21 @@ def records(root: Root) -> list[tuple[Layer, WeightsRecord]]:
 
 
 def forget(root: Root, environment: str) -> None:
-    """Remove an environment's records from the layer that is written to."""
+    """Remove an environment's records from the writable layer."""
     with writing(root.writable.path):
         for path in _folder(root.writable, environment).glob("*.json"):
             path.unlink()
 
 
 def check(layer: Layer, record: WeightsRecord, *, deep: bool = False) -> list[str]:
-    """Return what is wrong with the recorded files, a sentence each.
+    """Return the problems of the recorded files, a sentence for each file.
 
     Parameters
     ----------
     layer : Layer
         The layer that holds them.
     record : WeightsRecord
-        Their sizes and digests when they were fetched.
+        Sizes and digests of the files when they were fetched.
     deep : bool
         Compare the contents, not only the sizes.
     """
@@ -185,12 +184,12 @@ def check(layer: Layer, record: WeightsRecord, *, deep: bool = False) -> list[st
 
 
 def require_weights(root: Root, environment: str, argument: str) -> bool:
-    """Tell if the model's weights were fetched.
+    """Return whether the model's weights were fetched.
 
     Raises
     ------
     WeightsError
-        They were, and are now missing or changed.
+        They were fetched and are now missing or changed.
     """
     entry = find_record(root, environment, argument)
     if entry is None:
@@ -221,13 +220,13 @@ class Snapshot:
             for folder, _, names in os.walk(top):
                 for name in names:
                     path = Path(folder, name)
-                    with contextlib.suppress(OSError):  # a link that leads nowhere
+                    with contextlib.suppress(OSError):  # a broken link
                         status = path.stat()
                         files[path] = (status.st_size, status.st_mtime_ns)
         return files
 
     def taken(self, opened: Iterable[str]) -> tuple[WeightsFile, ...]:
-        """Return what appeared, changed or was opened since."""
+        """Return the weights that appeared, changed or were opened since; `opened` lists paths."""
         now = self._files()
         paths = {path for path, status in now.items() if self._before.get(path) != status}
         paths |= {Path(name) for name in opened} & set(now)
@@ -257,7 +256,7 @@ def make_record(
 
 
 def expose_weights(root: Root, environment: str, argument: str) -> None:
-    """Make recorded files of a read-only root appear in the user layer, unless they do already."""
+    """Link the recorded files of a read-only root into the user layer, unless they are there."""
     entry = find_record(root, environment, argument) if root.is_read_only else None
     if entry is None or entry[0] != root.shared:
         return
@@ -269,8 +268,8 @@ def expose_weights(root: Root, environment: str, argument: str) -> None:
             if not link.exists():
                 link.parent.mkdir(parents=True, exist_ok=True)
                 with contextlib.suppress(FileNotFoundError):
-                    link.unlink()  # a dangling link
-                with contextlib.suppress(FileExistsError):  # another start was quicker
+                    link.unlink()  # a broken link
+                with contextlib.suppress(FileExistsError):  # another process made it first
                     link.symlink_to(target)
 
 

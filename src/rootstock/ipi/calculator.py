@@ -1,4 +1,4 @@
-"""External programs as ASE calculators: Rootstock is the server of any i-PI client."""
+"""External programs as ASE calculators: Rootstock is the i-PI server, the program the client."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class IPICalculator(Calculator):  # type: ignore[misc]  # ASE has no types
 
     @property
     def address(self) -> Address:
-        """Where it listens."""
+        """The address to give to clients."""
         return self._address
 
     def calculate(
@@ -132,7 +132,7 @@ class IPICalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         StructureError
             Species or ``pbc`` are not those of the client.
         StartupError
-            No client came, or `command` ended before it connected.
+            No client connected, or `command` ended before it connected.
         ModelError
             The client returned non-finite results.
         WorkerDiedError, CallTimeoutError
@@ -144,12 +144,12 @@ class IPICalculator(Calculator):  # type: ignore[misc]  # ASE has no types
     def evaluate(
         self, structures: Iterable[Structure], properties: Iterable[str]
     ) -> Iterator[Outcome]:
-        """Yield the results of each structure, or the error that it ended with.
+        """Yield the results of each structure in ASE's units, or its error, in order.
 
         Raises
         ------
         StartupError
-            No client came, or `command` ended before it connected.
+            No client connected, or `command` ended before it connected.
         """
         wanted = tuple(properties)
         for structure in structures:
@@ -185,7 +185,7 @@ class IPICalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         check_results(results, len(structure.positions))
         self.extras = reply.extras
         if "stress" in properties and "stress" not in results:
-            msg = "there is no stress without three lattice vectors"
+            msg = "stress needs a cell with three lattice vectors: set them, or don't ask for it"
             raise PropertyMissingError(msg)
         return results
 
@@ -203,7 +203,7 @@ class IPICalculator(Calculator):  # type: ignore[misc]  # ASE has no types
 
 
 class _Listener:
-    """The listening socket and the connected client; does not refer to the calculator."""
+    """The listening socket and the connected client; holds no reference to the calculator."""
 
     def __init__(
         self,
@@ -246,7 +246,10 @@ class _Listener:
     def _accept(self, process: Optional[ChildProcess]) -> sockets.socket:
         def alive() -> None:
             if process is not None and process.wait(0):
-                msg = f"{self._command} ended with {process.end()} before it connected"
+                msg = (
+                    f"the client {self._command} ended with {process.end()} before it connected to "
+                    f"{self._address}: check its address and its output"
+                )
                 raise StartupError(msg)
 
         deadline = None if self._limit is None else time.monotonic() + self._limit
@@ -287,8 +290,8 @@ class _Connection:
             return
         changed = "pbc" if same else "species or the number of atoms"
         msg = (
-            f"{changed} changed, and i-PI's protocol can't tell a client: make another "
-            "IPICalculator, with a client of its own"
+            f"{changed} changed, which i-PI's protocol can't send to the client: make another "
+            "IPICalculator with another client"
         )
         raise StructureError(msg)
 
@@ -313,7 +316,7 @@ class _Connection:
 
 
 def _end(process: Optional[ChildProcess], grace: float) -> None:
-    """Give a process that was told to end a moment, then kill it and what it started."""
+    """Wait up to `grace` seconds for a process to end, then kill it and its children."""
     if process is None:
         return
     process.end(grace)

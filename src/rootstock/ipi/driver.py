@@ -1,8 +1,8 @@
 """The driver that ``rootstock serve`` runs: models as i-PI clients of an external server.
 
-This process talks to the server and passes each step on to a worker through a session, which adds
-a tenth of a millisecond. So dead workers, models that raise and time limits are handled as in
-every other call.
+This process receives each step from the server and has a worker evaluate it through a session,
+which adds a tenth of a millisecond. Dead workers, errors of models and time limits are handled as
+in every other call.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ class WorkerStatus:
     Attributes
     ----------
     number : int
-        From 1 on.
+        Number of the worker, counted from 1.
     state : str
         ``"starting"``, ``"waiting"`` (for the server), ``"connected"`` or ``"ended"``.
     steps : int
-        Structures evaluated.
+        Number of evaluated structures.
     steps_per_second : float
-        Over the last seconds; 0 while not connected.
+        Average since the previous status; 0 while not connected.
     """
 
     number: int
@@ -78,7 +78,7 @@ class ServeOptions:
         Species in the server's order, with everything else that the model reads: the protocol
         carries positions and cell alone.
     address : Address
-        Of the server.
+        Address of the server.
     count : int
         Number of workers.
     wait : float or None
@@ -196,12 +196,12 @@ class Driver:
             thread.thread.start()
 
     def join(self, seconds: float) -> bool:
-        """Wait for the end for at most `seconds`; tell if it has come.
+        """Wait at most `seconds` for all workers to end; return whether they have.
 
         Raises
         ------
         Exception
-            The error that ended a worker. All others are stopped then.
+            The error that ended a worker; the others are stopped.
         """
         deadline = time.monotonic() + seconds
         for thread in self._threads:
@@ -264,10 +264,10 @@ class _ServeThread:
         return WorkerStatus(self._number, self._state, steps, rate)
 
     def hang_up(self) -> None:
-        """End the connection: a read that waits returns at once."""
+        """End the connection, so that a waiting read returns at once."""
         sock = self._socket
         if sock is not None:
-            with contextlib.suppress(OSError):  # it has ended by itself
+            with contextlib.suppress(OSError):  # the connection has already ended
                 sock.shutdown(SHUT_RDWR)
 
     def _run(self) -> None:
@@ -293,7 +293,7 @@ class _ServeThread:
         return implemented
 
     def _serve_once(self, properties: tuple[str, ...]) -> bool:
-        """Serve one connection; tell if the driver may wait for another."""
+        """Serve one connection; return whether the driver may wait for another."""
         sock = self._connected()
         if sock is None:
             return False
@@ -308,7 +308,7 @@ class _ServeThread:
         )
         self._socket, self._state = sock, "connected"
         try:
-            if not self._stopped.is_set():  # stopped since it connected
+            if not self._stopped.is_set():  # stopped while it connected
                 self._client.run()
         finally:
             steps = self._client.evaluated
@@ -324,7 +324,7 @@ class _ServeThread:
         try:
             return connect(self._options.address, deadline, self._stopped.is_set)
         except CallTimeoutError:
-            if self._before:  # a server was there before; none came back
+            if self._before:  # a server was connected before and has not come back
                 return None
             raise
 

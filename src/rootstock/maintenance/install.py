@@ -1,4 +1,4 @@
-"""Install environments by name, and list those that can be named."""
+"""Install environments by name, and list the available ones."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["available", "find_or_add", "install", "install_one"]
 def available(
     root: Optional[Union[str, os.PathLike[str], Root]] = None, cluster: Optional[str] = None
 ) -> list[AvailableEnvironment]:
-    """Return every environment that a model string can name; broken ones say why.
+    """Return every environment that a model string can name, broken ones with the problem.
 
     Parameters
     ----------
@@ -56,8 +56,8 @@ def install(  # noqa: PLR0913  options, which are never passed by position
     Parameters
     ----------
     *names : str or path
-        Names of environments, files ``NAME_env.py``, or folders of such; files are copied into the
-        root. All are read before one is built.
+        Names of environments, files ``NAME_env.py``, or folders of these files; files are copied
+        into the root. All are read before one is built.
     root, cluster
         As for :class:`rootstock.RootstockCalculator`.
     python : str, optional
@@ -71,11 +71,11 @@ def install(  # noqa: PLR0913  options, which are never passed by position
     offline : bool
         Use no network.
     upgrade : bool
-        Resolve anew instead of following the lock.
+        Resolve the dependencies again instead of following the lock.
     force : bool
         Build even if the current build is up to date; replace files of the same name.
     progress : Progress, optional
-        Shows the progress of each build; by default what fits stderr.
+        Shows the progress of each build; by default chosen to suit stderr.
 
     Returns
     -------
@@ -109,7 +109,7 @@ def install(  # noqa: PLR0913  options, which are never passed by position
 def install_one(
     environment: Environment, progress: Optional[Progress], options: BuildOptions
 ) -> BuiltEnvironment:
-    """Build an environment; without options only if its build is missing or out of date."""
+    """Build an environment; with default options only if its build is missing or out of date."""
     if options == BuildOptions():
         return build.prepare_environment(environment, progress)
     return build.install(environment, progress, options)
@@ -127,7 +127,7 @@ def find_or_add(
     root : Root
         The root.
     replace : bool
-        Also replace files of the same name with another content.
+        Also replace files of the same name with different content.
     """
     paths = []
     order: list[str] = []

@@ -74,7 +74,7 @@ def signature() -> inspect.Signature:
 def make_spec(
     model: Optional[str], *, check_weights: bool = True, **arguments: Unpack[CalculatorArguments]
 ) -> WorkerSpec:
-    """Check everything that can be checked without starting anything.
+    """Return the spec for these arguments, after all checks that need no process.
 
     Parameters
     ----------
@@ -135,12 +135,12 @@ def _resolve(model: Optional[str], given: dict[str, Any]) -> tuple[Environment, 
 
 
 def refuse_unknown(names: Iterable[str]) -> None:
-    """Check that all of these are names of the calculator's keyword arguments.
+    """Raise if one of these is not the name of a keyword argument of the calculator.
 
     Raises
     ------
     UnknownArgumentError
-        Names the first one that is not, with suggestions.
+        Names the first unknown argument, with suggestions.
     """
     for name in names:
         if name not in CalculatorArguments.__annotations__:

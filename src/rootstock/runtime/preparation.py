@@ -33,7 +33,7 @@ def prepare(
         Model string, with the calculator's `arguments`; or a spec, which takes none and is
         returned unchanged if it is pinned already.
     progress : Progress, optional
-        Shows the progress of a build; by default what fits stderr.
+        Shows the progress of a build; by default chosen to suit stderr.
     **arguments
         Those of :class:`rootstock.RootstockCalculator`.
 
@@ -45,7 +45,7 @@ def prepare(
         As for the calculator.
     """
     if not isinstance(model, WorkerSpec):
-        refuse_unknown(arguments)  # make_spec has an argument of its own
+        refuse_unknown(arguments)  # make_spec has a further argument, check_weights
         spec = make_spec(model, **arguments)
     elif arguments:
         msg = f"a WorkerSpec can't be changed by {', '.join(arguments)}: use dataclasses.replace"

@@ -1,4 +1,4 @@
-"""What results depend on, and what is known about how they were computed."""
+"""The identity of a model, and the provenance of its results."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["ModelIdentity", "Provenance", "describe", "identify"]
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """What the numbers depend on: not root, device index, threads or limits.
+    """Everything about a model that its results depend on: not device, threads, root or limits.
 
     Attributes
     ----------

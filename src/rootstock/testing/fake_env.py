@@ -122,7 +122,7 @@ class Null(Calculator):  # type: ignore[misc]  # ASE has no types
 
 
 def setup(model: str = "", device: str = "cpu", misbehaviour: str = "") -> Calculator:
-    """Return a model of ``MODELS``, the reference by default; `misbehaviour` is done first."""
+    """Return a model of ``MODELS``, by default the reference; first do what `misbehaviour` says."""
     del device
     misbehave(misbehaviour)
     calculators = {"reference": Reference, "null": Null, "misbehaving": Misbehaving}

@@ -30,7 +30,7 @@ _MODULE = "_rootstock_environment"
 
 
 class EnvironmentModel:
-    """The calculator that ``setup()`` returned; what the client evaluates."""
+    """The calculator that ``setup()`` returned, and the Atoms that it evaluates."""
 
     def __init__(self) -> None:
         self._calculator: Any = None
@@ -90,7 +90,7 @@ class EnvironmentModel:
         }
 
     def set_fixed_inputs(self, arrays: Mapping[str, np.ndarray], info: dict[Any, Any]) -> None:
-        """Make the Atoms that the following steps move."""
+        """Make new Atoms of :class:`rootstock.protocol.data.FixedInputs`; later steps move them."""
         arrays = dict(arrays)
         atoms = Atoms(numbers=arrays.pop("numbers"), pbc=arrays.pop("pbc"))
         for name, array in arrays.items():
@@ -109,9 +109,14 @@ class EnvironmentModel:
         positions : ndarray of float64, shape (n, 3)
             In Å. It becomes the Atoms' own array: the next step arrives in it.
         cell : ndarray of float64, shape (3, 3)
-            Rows, in Å.
+            Lattice vectors as rows, in Å.
         properties : list of str
-            The properties that are asked for; the results may hold more.
+            The requested properties.
+
+        Returns
+        -------
+        mapping
+            All results of the calculator by property name, in ASE's units.
         """
         atoms, calculator = self._atoms, self._calculator
         if atoms is None or calculator is None:
@@ -119,8 +124,8 @@ class EnvironmentModel:
             raise RuntimeError(msg)
         atoms.arrays["positions"] = positions
         changes = ["positions"]
-        unsure = self._previous is None or self._fixed_inputs_changed
-        if unsure or (atoms.cell.array != cell).any():
+        unknown = self._previous is None or self._fixed_inputs_changed
+        if unknown or (atoms.cell.array != cell).any():
             atoms.cell[:] = cell
             changes = self._compare(atoms)
         self._previous = None  # unknown if the calculator raises
@@ -129,7 +134,7 @@ class EnvironmentModel:
         return results
 
     def _compare(self, atoms: Atoms) -> list[str]:
-        """Return the changes in ASE's words and order; positions always count as changed."""
+        """Return ASE's names of the changes, in ASE's order; positions always count as changed."""
         if self._previous is None or atoms is self._previous:
             changed = set(all_changes if self._previous is None else ("positions", "cell"))
         else:
@@ -151,8 +156,8 @@ class EnvironmentModel:
                 calculator.atoms = atoms.copy()
             calculator.calculate(atoms, properties, changes)
             return dict(calculator.results)
-        asked = {name: calculator.get_property(name, atoms) for name in properties}
-        return {**getattr(calculator, "results", {}), **asked}
+        requested = {name: calculator.get_property(name, atoms) for name in properties}
+        return {**getattr(calculator, "results", {}), **requested}
 
 
 def _forget(calculator: Any) -> None:
@@ -165,7 +170,7 @@ def _forget(calculator: Any) -> None:
 
 
 def _uses_ases_get_property(calculator: Any) -> bool:
-    """Tell if ``calculate()`` may be called without going through an own ``get_property()``."""
+    """Return whether ``get_property()`` is ASE's; ``calculate()`` may then be called directly."""
     for kind in type(calculator).__mro__:
         if "get_property" in vars(kind):
             return kind.__module__ == Calculator.__module__ and hasattr(calculator, "results")
@@ -220,7 +225,7 @@ def _decide_device(device: str) -> str:
 
 
 def _limit_threads(threads: Optional[int]) -> None:
-    """Apply the number of threads to a PyTorch that set its own; the variables did the rest."""
+    """Set PyTorch's number of threads; other libraries read the environment variables."""
     torch = sys.modules.get("torch")
     if threads is not None and torch is not None:
         torch.set_num_threads(threads)
@@ -268,7 +273,7 @@ def _precision() -> dict[str, str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # newer versions call these settings deprecated
         for name, read in readers.items():
-            # absent before PyTorch 2.9; unreadable if the model has used the newer interface
+            # absent before PyTorch 2.9; unreadable if the model used the newer interface
             with contextlib.suppress(AttributeError, RuntimeError):
                 settings[name] = str(read())
     return settings
