@@ -45,7 +45,7 @@ def _own_settings(tmp_path_factory):
         patch.setenv("XDG_CONFIG_DIRS", str(folder / "site"))
         patch.setenv("XDG_DATA_HOME", str(folder / "data"))
         patch.setenv(*MARK.decode().split("="))
-        for name in ("ROOTSTOCK_ROOT", "ROOTSTOCK_CONFIG"):
+        for name in ("ROOTSTOCK_ROOT", "ROOTSTOCK_CONFIG", "ROOTSTOCK_USER_LAYER"):
             patch.delenv(name, raising=False)
         yield
 
