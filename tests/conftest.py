@@ -93,6 +93,14 @@ def no_temporary_files(tmp_path, monkeypatch):
     assert not list(folder.iterdir())
 
 
+@pytest.fixture(params=[0o077, 0o022], ids=oct)
+def callers_umask(request):
+    """The umask of this process during the test."""
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
 # --- roots ----------------------------------------------------------------------------------------
 
 
