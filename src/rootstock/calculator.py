@@ -131,6 +131,16 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
                 session.spec = prepare(session.spec, progress=self._progress)
         return session
 
+    def prepare(self) -> WorkerSpec:
+        """Build the environment if needed; return the spec, pinned to that build.
+
+        Raises
+        ------
+        BuildError, RootError
+            The environment could not be built.
+        """
+        return self._ready().spec
+
     def close(self) -> None:
         """Release the worker; it ends unless a copy of this calculator still needs it.
 

@@ -18,7 +18,14 @@ from .errors import ModelError, PropertyMissingError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["CHECKED", "PROPERTIES", "Property", "check_results", "require_properties", "unit_of"]
+__all__ = [
+    "MECHANICAL",
+    "PROPERTIES",
+    "Property",
+    "check_results",
+    "require_properties",
+    "unit_of",
+]
 
 
 @dataclass(frozen=True)
@@ -35,12 +42,15 @@ class Property:
         The shapes that calculators return, without the atoms' axis.
     per_atom : bool
         Whether the first axis runs over the atoms.
+    extensive : bool
+        Whether it grows with the number of atoms, so that deviations are given per atom.
     """
 
     name: str
     unit: str
     shapes: tuple[tuple[int, ...], ...]
     per_atom: bool = False
+    extensive: bool = False
 
     def has_shape(self, shape: tuple[int, ...], natoms: int) -> bool:
         """Return whether a value of that shape is valid for a structure of `natoms` atoms."""
@@ -56,8 +66,8 @@ _VOIGT = ((6,), (3, 3))
 PROPERTIES: Mapping[str, Property] = {
     entry.name: entry
     for entry in (
-        Property("energy", "eV", _SCALAR),
-        Property("free_energy", "eV", _SCALAR),
+        Property("energy", "eV", _SCALAR, extensive=True),
+        Property("free_energy", "eV", _SCALAR, extensive=True),
         Property("energies", "eV", ((),), per_atom=True),
         Property("forces", "eV/Å", ((3,),), per_atom=True),
         Property("stress", "eV/Å³", _VOIGT),
@@ -72,8 +82,9 @@ PROPERTIES: Mapping[str, Property] = {
     )
 }
 
-#: What simulations integrate or follow: an impossible value here would go unnoticed.
-CHECKED = ("energy", "free_energy", "forces", "stress")
+#: What simulations integrate or follow. An impossible value here would go unnoticed, so these are
+#: checked in every reply; i-PI's protocol carries these and no others.
+MECHANICAL = ("energy", "free_energy", "forces", "stress")
 
 
 def unit_of(name: str) -> str:
@@ -96,7 +107,7 @@ def check_results(results: Mapping[str, Any], natoms: int) -> None:
     ModelError
         Names the property and shows the value.
     """
-    for name in CHECKED:
+    for name in MECHANICAL:
         value = results.get(name)
         if value is None:
             continue

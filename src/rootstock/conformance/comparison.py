@@ -13,13 +13,10 @@ if TYPE_CHECKING:
 
 __all__ = ["compare_results", "describe_deviations", "deviation_unit", "merge_largest"]
 
-#: Energies of a whole structure, which are compared per atom.
-_EXTENSIVE = ("energy", "free_energy")
-
 
 def deviation_unit(name: str) -> str:
     """Return the unit of a property's deviation: eV/atom for energies, else ASE's unit."""
-    return "eV/atom" if name in _EXTENSIVE else unit_of(name)
+    return f"{unit_of(name)}/atom" if _is_extensive(name) else unit_of(name)
 
 
 def compare_results(
@@ -64,7 +61,7 @@ def compare_results(
         elif (mismatch := _mismatch(name, a, b, labels)) is not None:
             problems.append(mismatch)
         else:
-            scale = natoms if name in _EXTENSIVE else 1
+            scale = natoms if _is_extensive(name) else 1
             deviations[name] = _largest_deviation(a, b) / scale
     return deviations, problems
 
@@ -83,6 +80,10 @@ def merge_largest(target: dict[str, float], deviations: Mapping[str, float]) -> 
     """Raise the values of `target` to those of `deviations` where these are larger."""
     for name, value in deviations.items():
         target[name] = max(target.get(name, 0.0), value)
+
+
+def _is_extensive(name: str) -> bool:
+    return name in PROPERTIES and PROPERTIES[name].extensive
 
 
 def _numbers(name: str, value: Any) -> Optional[np.ndarray]:

@@ -34,6 +34,7 @@ __all__ = [
     "find_build",
     "find_lock",
     "install",
+    "installed_digest",
     "interpreter_for",
     "is_up_to_date",
     "prepare_environment",
@@ -119,6 +120,7 @@ def relock(
     paths.layer.create()
     with (
         progress.task(f"locking {environment.name}"),
+        build_lock(paths, progress),
         builds.staging_directory(paths.layer, paths.builds) as staging,
     ):
         before = find_lock(environment)
@@ -178,10 +180,10 @@ def interpreter_for(environment: Environment, build_id: str) -> Path:
     Raises
     ------
     StartupError
-        The root no longer has that build.
+        The root, or uv's cache, no longer has that build.
     """
     if environment.root is None:
-        return _script_interpreter(environment.file, Uv(default_progress()))
+        return _pinned_script_interpreter(environment, build_id)
     build = builds.find_by_id(environment, build_id)
     if build is not None:
         return build.python
@@ -193,6 +195,30 @@ def interpreter_for(environment: Environment, build_id: str) -> Path:
         f"the build (rootstock history {environment.name})"
     )
     raise StartupError(msg)
+
+
+def _pinned_script_interpreter(environment: Environment, build_id: str) -> Path:
+    """Return the interpreter in uv's cache; uv names any Python if it has none for the script."""
+    python = _script_interpreter(environment.file, Uv(default_progress()))
+    current = _script_build(python)
+    if current.id != build_id:
+        msg = (
+            f"build {build_id} of {environment.file.path}, which this run uses, is gone: uv's "
+            f"cache has {current.id}. Make a new calculator to prepare the environment again"
+        )
+        raise StartupError(msg)
+    return python
+
+
+def installed_digest(environment: Environment, build_id: str) -> str:
+    """Return the SHA-256 of names and versions of the packages that uv keeps for a script.
+
+    Raises
+    ------
+    StartupError
+        uv's cache no longer has that build.
+    """
+    return _packages_digest(_pinned_script_interpreter(environment, build_id).parent.parent)
 
 
 def _build(environment: Environment, uv: Uv, options: BuildOptions) -> Build:
@@ -282,8 +308,19 @@ def _prepare_script(environment: Environment, progress: Progress) -> BuiltEnviro
         uv = Uv(progress)
         purpose = f"preparing the environment of {file.path}"
         uv.run(["sync", "--script", file.path, "--quiet"], purpose, directory=file.path.parent)
-        folder = _script_interpreter(file, uv).parent.parent
-    return BuiltEnvironment(environment, Build(folder, BuildRecord(folder.name)))
+        build = _script_build(_script_interpreter(file, uv))
+    return BuiltEnvironment(environment, build)
+
+
+def _script_build(python: Path) -> Build:
+    """Return uv's environment of a script as a build, named by its folder and its packages."""
+    folder = python.parent.parent
+    return Build(folder, BuildRecord(f"{folder.name}-{_packages_digest(folder)[:16]}"))
+
+
+def _packages_digest(folder: Path) -> str:
+    names = sorted(path.name for path in folder.glob("lib/python*/site-packages/*.dist-info"))
+    return hashlib.sha256(json.dumps(names).encode()).hexdigest()
 
 
 def _script_interpreter(file: EnvironmentFile, uv: Uv) -> Path:

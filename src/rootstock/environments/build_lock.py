@@ -19,7 +19,7 @@ import time
 from typing import TYPE_CHECKING, Optional
 
 from ..settings.root import writing
-from .builds import staging_leftovers
+from .builds import staging_directories, staging_leftovers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,21 +51,14 @@ def build_lock(paths: EnvironmentPaths, progress: Progress) -> Iterator[None]:
     heartbeat = threading.Thread(target=_keep_touching, args=(lock, stop), daemon=True)
     heartbeat.start()
     try:
-        for path in staging_leftovers(builds):  # this holder is the only living builder
-            _remove(path)
+        for path in staging_directories(builds):  # whoever uses one holds this lock
+            shutil.rmtree(path, ignore_errors=True)
         yield
     finally:
         stop.set()
         heartbeat.join()
         if _holder(lock) == name:
             lock.unlink(missing_ok=True)
-
-
-def _remove(path: Path) -> None:
-    if path.is_symlink():
-        path.unlink(missing_ok=True)
-    else:
-        shutil.rmtree(path, ignore_errors=True)
 
 
 def _keep_touching(lock: Path, stop: threading.Event) -> None:

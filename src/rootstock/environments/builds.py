@@ -35,6 +35,7 @@ __all__ = [
     "publish",
     "read_build",
     "read_staged_record",
+    "staging_directories",
     "staging_directory",
     "staging_leftovers",
     "switch",
@@ -233,8 +234,15 @@ def publish(
 
 
 def switch(paths: EnvironmentPaths, build_id: str) -> Build:
-    """Make the complete build `build_id` the current one, by one rename."""
+    """Make the complete build `build_id` the current one, by one rename.
+
+    The age of the replaced build counts from now: running and queued jobs may still need it.
+    """
     builds = paths.builds
+    replaced = current_build(builds)
+    if replaced is not None:
+        with contextlib.suppress(OSError):  # another maintainer's
+            os.utime(replaced.folder)
     with writing(builds):
         link = builds / f".{_CURRENT}-{secrets.token_hex(4)}"
         link.symlink_to(build_id)
@@ -272,6 +280,11 @@ def staging_directory(layer: Layer, builds: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def staging_directories(builds: Path) -> list[Path]:
+    """Return the staging directories of running and of killed builds."""
+    return list(builds.glob(f"{_STAGING}*"))
+
+
 def staging_leftovers(builds: Path) -> list[Path]:
     """Return staging directories and unfinished links, which killed builds leave."""
-    return [*builds.glob(f"{_STAGING}*"), *builds.glob(f".{_CURRENT}-*")]
+    return [*staging_directories(builds), *builds.glob(f".{_CURRENT}-*")]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,7 @@ __all__ = [
     "environment_from_file",
     "find_environment",
     "known_files",
+    "read_again",
     "unknown_name",
 ]
 
@@ -122,6 +125,23 @@ def environment_from_file(path: Path, root: Optional[Root] = None) -> Environmen
     path = user_path(path)
     name = path.stem.removesuffix("_env") or path.stem
     return Environment.of(read_environment_file(path, name, "file"), root)
+
+
+def read_again(environment: Environment) -> Environment:
+    """Return an environment as its file is now; the same object if the file did not change.
+
+    Raises
+    ------
+    UnknownNameError, EnvironmentFileError
+        The file is gone or broken.
+    """
+    file, root = environment.file, environment.root
+    with contextlib.suppress(OSError):
+        if hashlib.sha256(file.path.read_bytes()).hexdigest() == file.digest:
+            return environment
+    if file.origin == "file" or root is None:
+        return Environment.of(read_environment_file(file.path, file.name, file.origin), root)
+    return find_environment(file.name, root)
 
 
 def unknown_name(model: str, known: Mapping[str, tuple[Path, str]], root: Root) -> UnknownNameError:

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import shutil
-import stat
 import sys
 import warnings
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from packaging.specifiers import SpecifierSet
 
 from ..errors import BuildError, EnvironmentFileError
 from ..settings.root import writing
+from ..support.files import write_atomically
 from .options import DEFAULT_OPTIONS, BuildOptions
 from .site_packages import EXCLUDED, exclude, site_packages, wants_site
 from .uv import uv_flags
@@ -212,12 +212,9 @@ def make_lock(
     if site is not None:
         table["site"] = [f"{name}=={version}" for name, version in sorted(site.items())]
     with writing(paths.lock), paths.layer.writable_by_group():
-        with output.open("a", encoding="utf-8") as stream:
-            stream.write("\n" + tomli_w.dumps({"tool": {"rootstock": table}}))
         paths.lock.parent.mkdir(parents=True, exist_ok=True)
-        if paths.layer.is_group_shared:
-            output.chmod(output.stat().st_mode | stat.S_IWGRP)
-        output.replace(paths.lock)
+        text = output.read_text(encoding="utf-8")
+        write_atomically(paths.lock, text + "\n" + tomli_w.dumps({"tool": {"rootstock": table}}))
     written = read_lock(paths.lock)
     if written is None:
         msg = f"the lock {paths.lock} can't be read back: remove it and lock again"

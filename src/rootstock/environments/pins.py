@@ -1,12 +1,14 @@
 """Pins of builds that running processes use, so that ``rootstock gc`` keeps these builds.
 
-A pin is a small file ``records/pins/*.json`` in the layer that holds the build. It counts while its
-process lives on this machine, or, from another machine, for 30 days. Where the layer can't be
-written there is no pin; ``gc`` keeps replaced builds for 30 days by default.
+Preparing a model pins its build for the process, and each session with a worker has a pin of its
+own. A pin is a small file ``records/pins/*.json`` in the layer that holds the build. It counts
+while its process lives on this machine, or, from another machine, for 30 days. Where the layer
+can't be written there is no pin; ``gc`` keeps replaced builds for 30 days by default.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from ..settings.root import Layer
     from .environment import Environment
 
-__all__ = ["Pin", "pin", "pinned_builds", "stale_pins"]
+__all__ = ["Pin", "pin", "pin_for_process", "pinned_builds", "stale_pins"]
 
 #: Seconds for which a pin of another machine counts.
 _REMOTE_LIFETIME = 30 * 86_400.0
@@ -78,6 +80,26 @@ def pin(environment: Environment, build_id: str) -> Pin:
             return Pin(None)
         return Pin(path)
     return Pin(None)
+
+
+def pin_for_process(environment: Environment, build_id: str) -> None:
+    """Pin a build until this process ends; once, however often it is called."""
+    key = (tuple(paths.builds for paths in environment.layers), build_id)
+    if key not in _of_process:
+        _of_process[key] = pin(environment, build_id)
+
+
+_of_process: dict[tuple[tuple[Path, ...], str], Pin] = {}
+
+
+@atexit.register
+def _release_all() -> None:
+    while _of_process:
+        _of_process.popitem()[1].release()
+
+
+# a forked process neither owns nor removes the pins of its parent
+os.register_at_fork(after_in_child=_of_process.clear)
 
 
 def pinned_builds(layer: Layer) -> set[Path]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import functools
 import hashlib
 import json
 import os
 import socket
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
@@ -23,6 +23,7 @@ from ..errors import WeightsError
 from ..settings.root import writing
 from ..support.files import write_atomically
 from .builds import user_name
+from .digests import file_digest, is_weights, path_digest
 from .model_strings import model_string
 
 if TYPE_CHECKING:
@@ -36,9 +37,7 @@ __all__ = [
     "WeightsRecord",
     "check",
     "expose_weights",
-    "file_digest",
     "find_record",
-    "folder_digest",
     "forget",
     "make_record",
     "records",
@@ -46,10 +45,6 @@ __all__ = [
     "weights_digests",
     "write_record",
 ]
-
-#: What libraries leave beside weights and change at every run.
-_NOT_WEIGHTS = (".lock", ".pyc", ".tmp", ".log", ".incomplete")
-_CHUNK = 2**20
 
 
 @dataclass(frozen=True)
@@ -230,7 +225,7 @@ class Snapshot:
         now = self._files()
         paths = {path for path, status in now.items() if self._before.get(path) != status}
         paths |= {Path(name) for name in opened} & set(now)
-        kept = sorted(path for path in paths if now[path][0] > 0 and _is_weights(path))
+        kept = sorted(path for path in paths if now[path][0] > 0 and is_weights(path))
         return tuple(
             WeightsFile(str(path.relative_to(self._layer.path)), now[path][0], file_digest(path))
             for path in kept
@@ -273,79 +268,77 @@ def expose_weights(root: Root, environment: str, argument: str) -> None:
                     link.symlink_to(target)
 
 
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file; cached as long as its state stays."""
-    return _digest(str(path), _state(path))
+def weights_digests(
+    root: Optional[Root],
+    environment: str,
+    argument: str,
+    options: Any = None,
+    opened: Optional[Iterable[str]] = None,
+) -> Optional[dict[str, str]]:
+    """Return the SHA-256 of a model's weights by path.
 
+    They are the files and folders that `argument` and `options` name by absolute paths, and the
+    recorded files of the model. Without a record, the files that loading the model opened in the
+    root's caches take their place. All are read again when their state changed.
 
-def folder_digest(folder: Path) -> str:
-    """Return a SHA-256 over the names and contents of a folder's files; cached like a file's.
+    Parameters
+    ----------
+    root : Root or None
+        The root.
+    environment, argument : str
+        The model.
+    options : dict, list or other value
+        Further arguments of ``setup()``.
+    opened : iterable of str, optional
+        Files that loading the model opened.
 
-    What libraries leave beside weights at every run (locks, logs, bytecode) does not count.
-    """
-    states = tuple((name, _state(folder / name)) for name in _names_in(folder))
-    return _digest_of_files(str(folder), states)
-
-
-def _names_in(folder: Path) -> list[str]:
-    """Return the sorted relative paths of the weights in a folder; links are followed."""
-    names: list[str] = []
-    seen: set[str] = set()
-    for top, folders, files in os.walk(folder, followlinks=True):
-        folders.sort()  # the same order everywhere, also for what is linked twice
-        if os.path.realpath(top) in seen:  # a link to a folder above, or to one seen before
-            folders.clear()
-            continue
-        seen.add(os.path.realpath(top))
-        paths = [Path(top, name) for name in files]
-        paths = [path for path in paths if path.is_file()]  # no links that lead nowhere, no pipes
-        names += [str(path.relative_to(folder)) for path in paths]
-    return sorted(name for name in names if _is_weights(Path(name)))
-
-
-def _is_weights(path: Path) -> bool:
-    return not path.name.endswith(_NOT_WEIGHTS) and ".locks" not in path.parts
-
-
-#: What changes when a file is written or replaced: inode, size, modification and change time.
-_State = tuple[int, int, int, int]
-
-
-def _state(path: Path) -> _State:
-    status = path.stat()
-    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-@functools.lru_cache(maxsize=256)
-def _digest(path: str, state: _State) -> str:
-    del state  # part of the cache's key
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-@functools.lru_cache(maxsize=16)
-def _digest_of_files(folder: str, states: tuple[tuple[str, _State], ...]) -> str:
-    digests = [(name, _digest(os.path.join(folder, name), state)) for name, state in states]
-    return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
-
-
-def weights_digests(root: Optional[Root], environment: str, argument: str) -> dict[str, str]:
-    """Return the SHA-256 of a model's weights by path: recorded files, or a user's own path.
+    Returns
+    -------
+    dict of str to str, or None
+        Empty if the weights ship with the package; None if they are not known, because they were
+        neither fetched nor loaded.
 
     Raises
     ------
     WeightsError
-        The user's own file or folder can't be read.
+        A user's own file or folder can't be read.
     """
-    path = Path(argument)
-    if argument and path.is_absolute() and (path.is_file() or path.is_dir()):
-        try:
-            return {argument: folder_digest(path) if path.is_dir() else file_digest(path)}
-        except OSError as error:
-            msg = f"the weights {path} can't be read: {error}"
-            raise WeightsError(msg) from error
+    own = {text: path_digest(Path(text)) for text in _paths_in([argument, options])}
+    if argument in own:
+        return own
     entry = None if root is None else find_record(root, environment, argument)
-    return {} if entry is None else {file.path: file.sha256 for file in entry[1].files}
+    if entry is not None:
+        layer, record = entry
+        return {**own, **{file.path: _digest_now(layer, file) for file in record.files}}
+    if opened is None:
+        return own or None
+    return {**own, **_digests_of_opened(root, opened)}
+
+
+def _paths_in(value: Any) -> list[str]:
+    """Return the strings in a nested value that are absolute paths of files or folders."""
+    if isinstance(value, str):
+        path = Path(value)
+        exists = value and path.is_absolute() and (path.is_file() or path.is_dir())
+        return [value] if exists else []
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    return [p for item in value for p in _paths_in(item)] if isinstance(value, list) else []
+
+
+def _digest_now(layer: Layer, file: WeightsFile) -> str:
+    try:
+        return file_digest(layer.path / file.path)
+    except OSError:  # gone: a calculator's construction says so
+        return file.sha256
+
+
+def _digests_of_opened(root: Optional[Root], opened: Iterable[str]) -> dict[str, str]:
+    digests = {}
+    for layer in () if root is None else root.layers:
+        for path in map(Path, opened):
+            if any(folder in path.parents for folder in (layer.cache, layer.home)):
+                with contextlib.suppress(OSError):  # removed since
+                    if is_weights(path) and path.stat().st_size > 0:
+                        digests[str(path.relative_to(layer.path))] = file_digest(path)
+    return digests

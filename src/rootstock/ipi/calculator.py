@@ -21,7 +21,7 @@ from ..errors import (
     StructureError,
     WorkerDiedError,
 )
-from ..properties import check_results, require_properties
+from ..properties import MECHANICAL, check_results, require_properties
 from ..protocol import frames
 from ..protocol.frames import Connection
 from ..structures import from_atoms
@@ -92,7 +92,7 @@ class IPICalculator(Calculator):  # type: ignore[misc]  # ASE has no types
     """
 
     name = "ipi"
-    implemented_properties = ("energy", "free_energy", "forces", "stress")
+    implemented_properties = MECHANICAL
 
     def __init__(  # noqa: PLR0913  the public interface: each is a keyword that users know
         self,

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ModelError, PeerClosedError, ProtocolError
+from ..properties import MECHANICAL
 from ..protocol import messages as m
 from .units import BOHR, HARTREE, stress_to_virial, wire_to_cell
 
@@ -215,8 +216,6 @@ class Client:
             raise ProtocolError(msg)
 
 
-#: Properties that the protocol carries itself.
-_CARRIED = {"energy", "free_energy", "forces", "stress"}
 #: A committee in the results of a calculator (MACE's names): energies, forces, stresses of members.
 _COMMITTEE = ("energy_comm", "forces_comm", "stress_comm")
 
@@ -237,7 +236,7 @@ def extras_text(results: Mapping[str, Any], volume: float) -> bytes:
     """
     document: dict[str, Any] = {}
     for name, value in results.items():
-        if name in _CARRIED or name in _COMMITTEE or name == "raw":  # "raw" is i-PI's own
+        if name in MECHANICAL or name in _COMMITTEE or name == "raw":  # "raw" is i-PI's own
             continue
         if isinstance(value, (np.ndarray, np.generic, float, int)):
             array = np.asarray(value)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from socket import SHUT_RDWR
 from typing import TYPE_CHECKING, Any, Optional, Union
 
@@ -18,7 +18,6 @@ from ..errors import CallTimeoutError, ConfigurationError, PropertyMissingError
 from ..protocol import frames
 from ..protocol.data import Structure
 from ..protocol.frames import Connection
-from ..runtime.preparation import prepare
 from ..runtime.session import Session
 from ..structures import from_atoms
 from .addresses import Address, connect, make_address
@@ -73,7 +72,7 @@ class ServeOptions:
     Attributes
     ----------
     spec : WorkerSpec
-        How to start a worker; prepared.
+        How to start a worker; prepared before the driver starts one.
     fixed_inputs : FixedInputs
         Species in the server's order, with everything else that the model reads: the protocol
         carries positions and cell alone.
@@ -96,6 +95,12 @@ class ServeOptions:
     wait: Optional[float] = None
     reconnect: bool = False
     extras: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the number of workers."""
+        if self.count < 1:
+            msg = f"count={self.count} must be a positive integer"
+            raise ConfigurationError(msg)
 
 
 def serve(  # noqa: PLR0913  each is an option that users know from the command
@@ -152,7 +157,7 @@ def serve(  # noqa: PLR0913  each is an option that users know from the command
         As for any calculation. The connections are closed: i-PI has no error message.
     """
     options = ServeOptions(
-        prepare(calc.spec),
+        calc.spec,
         from_atoms(atoms).fixed_inputs,
         make_address(socket, unix, host, port),
         count,
@@ -160,7 +165,7 @@ def serve(  # noqa: PLR0913  each is an option that users know from the command
         reconnect,
         extras,
     )
-    driver = Driver(options)
+    driver = Driver(replace(options, spec=calc.prepare()))  # last: it may build
     driver.start()
     try:
         while not driver.join(_INTERVAL):
@@ -180,9 +185,6 @@ class Driver:
     """
 
     def __init__(self, options: ServeOptions) -> None:
-        if options.count < 1:
-            msg = f"count={options.count} must be a positive integer"
-            raise ConfigurationError(msg)
         self._stopped = threading.Event()
         self._error: Optional[Exception] = None
         self._threads = [

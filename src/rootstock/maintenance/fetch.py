@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..environments.weights import Snapshot, WeightsRecord, make_record, write_record
 from ..errors import ConfigurationError
-from ..runtime.arguments import make_spec
+from ..runtime.arguments import make_spec, refuse_unknown
 from ..runtime.preparation import prepare
 from ..runtime.session import Session
 from ..support.progress import default_progress
@@ -55,6 +55,7 @@ def fetch(
     ConfigurationError, UnknownNameError, BuildError, SetupError
         As for a calculation.
     """
+    refuse_unknown(arguments)  # make_spec has an argument of its own
     given: CalculatorArguments = {"device": "cpu", "startup_timeout": None, **arguments}
     spec = make_spec(model, check_weights=False, **given)  # a changed file is what fetch replaces
     if spec.root is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional, Union
@@ -9,7 +10,9 @@ from typing import TYPE_CHECKING, Optional, Union
 from ..environments import build, discovery
 from ..environments.discovery import find_environment
 from ..environments.environment_file import check_settings
+from ..environments.model_strings import resolve
 from ..environments.options import BuildOptions
+from ..errors import ConfigurationError, UnknownNameError
 from ..settings.root import find_root
 from .add_files import add_files, named_files
 
@@ -85,7 +88,7 @@ def install(  # noqa: PLR0913  options, which are never passed by position
     Raises
     ------
     ConfigurationError
-        The root has another file of that name.
+        No name was given, or the root has another file of that name.
     UnknownNameError, EnvironmentFileError
         A name is unknown, or a file is broken or has unknown settings.
     BuildError
@@ -93,6 +96,9 @@ def install(  # noqa: PLR0913  options, which are never passed by position
     RootError
         The root can't be written.
     """
+    if not names:
+        msg = "name the environments to install, such as install('chgnet')"
+        raise ConfigurationError(msg)
     options = BuildOptions(
         python=python,
         torch_backend=torch_backend,
@@ -136,8 +142,23 @@ def find_or_add(
             paths.append(Path(name))
             order += [file_name for file_name, _ in named_files(Path(name))]
         else:
-            check_settings(find_environment(name, root).file, strict=True)
+            check_settings(_find(name, root).file, strict=True)
             order.append(name)
     if paths:
         add_files(root, paths, replace=replace)
     return [find_environment(name, root) for name in order]
+
+
+def _find(name: str, root: Root) -> Environment:
+    """Return the environment of that name; explain that a model string is none."""
+    try:
+        return find_environment(name, root)
+    except UnknownNameError as error:
+        with contextlib.suppress(UnknownNameError):
+            owner = resolve(name, root)[0].name
+            msg = (
+                f"{name!r} is a model of the environment {owner!r}: install {owner!r}, then fetch "
+                f"its weights with rootstock.fetch({name!r}) or 'rootstock fetch {name}'"
+            )
+            raise UnknownNameError(msg, name, (owner,)) from error
+        raise

@@ -97,7 +97,8 @@ class WorkerReport:
     pid : int or None
         Process id of the worker.
     opened : tuple of str
-        Files that loading the model opened, if the worker was told to record them.
+        Files in the root's caches that loading the model opened, if the worker was told to record
+        them.
     gpu : str
         Name of the GPU, e.g. ``"NVIDIA H200"``; empty on other devices.
     precision : mapping of str to str

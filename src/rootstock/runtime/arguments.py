@@ -111,6 +111,7 @@ def make_spec(
         timeout=_checked_seconds("timeout", given.get("timeout")),
         startup_timeout=_checked_seconds("startup_timeout", given["startup_timeout"]),
         offline=offline,
+        record_opened_files=environment.root is not None and not offline,
     )
 
 

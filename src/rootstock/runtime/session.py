@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 from ..environments.build import interpreter_for
 from ..environments.environment_file import declared_packages
 from ..environments.pins import Pin, pin
+from ..environments.weights import expose_weights
 from ..errors import (
     CalculationError,
     CallTimeoutError,
@@ -28,6 +29,7 @@ from ..errors import (
     PropertyMissingError,
     ProtocolError,
     SetupError,
+    StartupError,
 )
 from ..properties import check_results, require_properties
 from ..protocol.data import WorkerReport
@@ -240,6 +242,9 @@ class Session:
         if not self._pin.is_held:
             self._pin = pin(spec.environment, spec.build)
         root = spec.root
+        if root is not None and root.is_read_only:
+            root.create()
+            expose_weights(root, spec.environment.name, spec.argument)
         process = WorkerProcess(
             python,
             worker_variables(spec, mask),
@@ -264,17 +269,24 @@ class Session:
         file = spec.environment.file
         config = {
             "file": str(file.path),
+            "digest": file.digest,
             "argument": spec.argument,
             "device": device,
             "options": spec.setup_options,
             "threads": spec.threads,
             "packages": declared_packages(file),
-            "record_opened_files": spec.record_opened_files,
+            "record_opened_in": _caches(spec) if spec.record_opened_files else [],
         }
         limit = spec.startup_timeout
         try:
             return server.load(config, self._deadline(limit))
         except ModelError as error:
+            if error.remote_type.endswith(".ChangedFileError"):
+                msg = (
+                    f"{file.path} was edited since model {spec.model!r} was prepared. Make a new "
+                    "calculator to use it as it is now"
+                )
+                raise StartupError(msg) from error
             advice = "" if spec.offline or spec.root is None else _FETCH.format(spec.model)
             msg = (
                 f"model {spec.model!r} could not be loaded: {error} (raised by setup() of "
@@ -314,6 +326,12 @@ class Session:
         self._pin.detach()
         if process is not None:
             process.release()
+
+
+def _caches(spec: WorkerSpec) -> list[str]:
+    """Return the folders of the root in which libraries keep weights."""
+    layers = () if spec.root is None else spec.root.layers
+    return [str(folder) for layer in layers for folder in (layer.cache, layer.home)]
 
 
 def _asked_to_end(server: Optional[Server]) -> bool:

@@ -37,7 +37,8 @@ class WorkerSpec:
     offline : bool
         The weights were fetched, so that the worker's libraries need no network.
     record_opened_files : bool
-        Have the worker report which files loading the model opens.
+        Have the worker report which files in the root's caches loading the model opens: the weights
+        of a model that was not fetched.
     build : str or None
         Id of the build that workers use; None until :func:`rootstock.prepare` pins it.
     """

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import importlib.abc
 import importlib.metadata
 import importlib.util
 import inspect
@@ -45,8 +47,9 @@ class EnvironmentModel:
         Parameters
         ----------
         config : mapping
-            ``file``, ``argument``, ``device``, ``options``, ``threads`` (or None), ``packages``
-            (names whose versions are reported) and ``record_opened_files`` (or absent).
+            ``file``, ``digest`` (its SHA-256), ``argument``, ``device``, ``options``, ``threads``
+            (or None), ``packages`` (names whose versions are reported) and ``record_opened_in``
+            (folders; files in them that loading opens are reported).
 
         Returns
         -------
@@ -55,14 +58,16 @@ class EnvironmentModel:
 
         Raises
         ------
+        ChangedFileError
+            The file has another content than the digest says.
         TypeError
             The file has no ``setup()``, or ``setup()`` returned no ASE calculator. Its own
             exceptions pass through.
         """
-        record = config.get("record_opened_files")
-        opened = _record_opened_files() if record else set()
+        folders = tuple(os.path.join(folder, "") for folder in config["record_opened_in"])
+        opened = _record_opened_files(folders) if folders else set()
         device = _decide_device(config["device"])
-        setup = getattr(_import_file(config["file"]), "setup", None)
+        setup = getattr(_import_file(config["file"], config["digest"]), "setup", None)
         if not callable(setup):
             msg = f"{config['file']} has no function setup(model, device)"
             raise TypeError(msg)
@@ -86,7 +91,7 @@ class EnvironmentModel:
             "gpu": _gpu_name(device),
             "precision": _precision(),
             "settings": settings,
-            "opened": sorted(opened | _mapped_files() if record else ()),
+            "opened": sorted(opened | _mapped_files(folders) if folders else ()),
         }
 
     def set_fixed_inputs(self, arrays: Mapping[str, np.ndarray], info: dict[Any, Any]) -> None:
@@ -177,36 +182,48 @@ def _uses_ases_get_property(calculator: Any) -> bool:
     return False
 
 
-def _import_file(path: str) -> ModuleType:
+class ChangedFileError(Exception):
+    """The environment file changed since the main process read it."""
+
+
+def _import_file(path: str, digest: str) -> ModuleType:
+    """Import an environment file; what is executed is what has this SHA-256."""
     spec = importlib.util.spec_from_file_location(_MODULE, path)
-    if spec is None or spec.loader is None:
+    if spec is None or not isinstance(spec.loader, importlib.abc.SourceLoader):
         msg = f"{path} is not a Python file"
         raise ImportError(msg)
+    source = spec.loader.get_data(path)
+    if hashlib.sha256(source).hexdigest() != digest:
+        msg = f"{path} changed"
+        raise ChangedFileError(msg)
     module = importlib.util.module_from_spec(spec)
     sys.modules[_MODULE] = module  # where dataclasses and pickle look for it
-    spec.loader.exec_module(module)
+    exec(spec.loader.source_to_code(source, path), vars(module))  # noqa: S102  its loader's own way
     return module
 
 
-def _record_opened_files() -> set[str]:
-    """Return a set that receives the path of every file that Python opens from now on."""
+def _record_opened_files(folders: tuple[str, ...]) -> set[str]:
+    """Return a set that receives the paths of files in `folders` that Python opens from now on."""
     opened: set[str] = set()
 
     def note(event: str, arguments: Any) -> None:
         if event == "open" and isinstance(arguments[0], (str, bytes)):
-            opened.add(os.path.abspath(os.fsdecode(arguments[0])))
+            path = os.path.abspath(os.fsdecode(arguments[0]))
+            if path.startswith(folders):
+                opened.add(path)
 
     sys.addaudithook(note)
     return opened
 
 
-def _mapped_files() -> set[str]:
-    """Return the files that are mapped into memory: how C++ and Rust load weights."""
+def _mapped_files(folders: tuple[str, ...]) -> set[str]:
+    """Return the files in `folders` that are mapped into memory: how C++ and Rust load weights."""
     try:
         with open("/proc/self/maps") as stream:
-            return {line.split(maxsplit=5)[-1].strip() for line in stream if "/" in line}
+            mapped = {line.split(maxsplit=5)[-1].strip() for line in stream if "/" in line}
     except OSError:  # not on Linux
         return set()
+    return {path for path in mapped if path.startswith(folders)}
 
 
 def _decide_device(device: str) -> str:
