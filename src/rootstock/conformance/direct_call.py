@@ -92,7 +92,7 @@ class DirectCall:
     def _run(self, request: bytes) -> list[dict[str, Any]]:
         spec = self._spec
         python = interpreter_for(spec.environment, spec.build or "")
-        # A file for the answer and a drained pipe for stderr: output of the model stops nothing.
+        # A file for the answer, and stderr is read all the time: the model's output blocks nothing.
         with tempfile.TemporaryFile() as answer:
             try:
                 with ChildProcess(

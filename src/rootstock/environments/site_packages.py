@@ -1,8 +1,9 @@
 """Environments that use the packages of a site's own Python.
 
-Clusters have their own PyTorch (Cray, ROCm, Intel XPU, modules) that must not be replaced. Such an
-environment sees the interpreter's site packages, its lock leaves out what they provide, and after
-the installation every requirement is checked against all packages that are really installed.
+Clusters have their own PyTorch (Cray, ROCm, Intel XPU, modules) that must not be replaced. With
+``system-site-packages`` an environment sees the interpreter's site packages, its lock leaves out
+what they provide, and after the installation every requirement is checked against all packages that
+are really installed.
 """
 
 from __future__ import annotations
