@@ -47,7 +47,7 @@ def no_builds(monkeypatch):
 
     for module, name in (
         (build_module, "_build"),
-        (build_module, "install"),
+        (build_module, "build_environment"),
         (build_module, "prepare_environment"),
         (preparation, "prepare_environment"),
         (Uv, "run"),

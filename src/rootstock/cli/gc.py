@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ..maintenance.gc import Leftover
 
-__all__ = ["gc"]
+__all__ = ["gc_command"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Collection:
         return table(title, ("path", "reason"), rows)
 
 
-def gc(  # noqa: PLR0913, PLR0917  options, which are never passed by position
+def gc_command(  # noqa: PLR0913, PLR0917  options, which are never passed by position
     yes: bool = typer.Option(False, "--yes", "-y", help="Remove without asking."),
     dry_run: bool = typer.Option(False, help="Only show what would be removed."),
     days: float = typer.Option(30.0, help="Days for which replaced builds are kept."),

@@ -11,7 +11,7 @@ import typer
 from .options import ClusterOption, JsonOption, RootOption
 from .output import reporting_errors, show
 
-__all__ = ["init"]
+__all__ = ["init_command"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Made:
         )
 
 
-def init(
+def init_command(
     root: Optional[Path] = RootOption,
     cluster: Optional[str] = ClusterOption,
     shared: Optional[str] = typer.Option(

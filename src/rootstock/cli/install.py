@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..environments.options import BuildOptions
     from ..settings.root import Root
 
-__all__ = ["install"]
+__all__ = ["install_command"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Installed:
         return "\n".join([*lines, f"in {self.root}"])
 
 
-def install(  # noqa: PLR0913, PLR0917  options, which are never passed by position
+def install_command(  # noqa: PLR0913, PLR0917  options, which are never passed by position
     names: list[str] = typer.Argument(
         help="Names of environments, files NAME_env.py, or folders of these files.",
         autocompletion=complete_names,

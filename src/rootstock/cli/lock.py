@@ -14,7 +14,7 @@ from .output import reporting_errors, show
 if TYPE_CHECKING:
     from ..environments.lockfile import Change
 
-__all__ = ["lock"]
+__all__ = ["lock_command"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Locked:
         return "\n".join(lines if self.changes else [*lines, "  nothing changed"])
 
 
-def lock(  # noqa: PLR0913, PLR0917  options, which are never passed by position
+def lock_command(  # noqa: PLR0913, PLR0917  options, which are never passed by position
     name: str = typer.Argument(help="Name of an environment.", autocompletion=complete_names),
     upgrade: bool = typer.Option(False, help="Ignore the pins of the existing lock."),
     python: Optional[str] = typer.Option(None, help="Python version or interpreter."),

@@ -109,12 +109,12 @@ def complete_models(incomplete: str) -> list[str]:
 
 
 def _offered() -> dict[str, list[str]]:
-    from ..environments.discovery import available
+    from ..environments.discovery import available_environments
     from ..settings.root import find_root
 
     with contextlib.suppress(RootstockError):  # completion prints no errors
         return {
             entry.name: list(entry.file.models) if entry.file else []
-            for entry in available(find_root())
+            for entry in available_environments(find_root())
         }
     return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from ..calculator import RootstockCalculator
     from ..runtime.provenance import Provenance
 
-__all__ = ["StructureResults", "evaluate", "read_structure"]
+__all__ = ["StructureResults", "compute_results", "read_structure"]
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def _shown(value: Any) -> str:
     return f"{shape}, largest magnitude {np.abs(array).max():.6g}"
 
 
-def evaluate(
+def compute_results(
     atoms: Atoms, calc: RootstockCalculator, output: Optional[Path] = None
 ) -> StructureResults:
     """Compute energy, forces, stress and all further results; write them to `output` if given.
@@ -116,8 +117,9 @@ def _with_elements(error: ModelError, atoms: Atoms, calc: RootstockCalculator) -
     known = spec.environment.file.elements(spec.argument)
     symbols = sorted(set(atoms.get_chemical_symbols()))
     unknown = [s for s in symbols if s not in known] if known else []
-    if not unknown:  # a KeyError is how many calculators refuse an element
-        unknown = [s for s in symbols if error.remote_type.endswith("KeyError") and s in str(error)]
+    if not unknown and error.remote_type.endswith("KeyError"):
+        # how many calculators refuse an element: the symbol is the key, or a word of the message
+        unknown = [s for s in symbols if re.search(rf"\b{s}\b", str(error))]
     if not unknown:
         return error
     plural = "s" if len(unknown) > 1 else ""

@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
     from ..ipi.driver import WorkerStatus
 
-__all__ = ["serve"]
+__all__ = ["serve_command"]
 
 #: Seconds between two lines without a terminal, unless a state changes.
 _PAUSE = 30.0
 
 
-def serve(  # noqa: PLR0913, PLR0917  options, which are never passed by position
+def serve_command(  # noqa: PLR0913, PLR0917  options, which are never passed by position
     model: str = typer.Argument(help="Model string, such as chgnet or mace-medium."),
     structure: Path = typer.Option(
         ..., "--structure", help="Species, in the server's order: any file that ASE reads."
@@ -64,7 +64,7 @@ def serve(  # noqa: PLR0913, PLR0917  options, which are never passed by positio
     """
     with reporting_errors(traceback=traceback):
         from ..calculator import RootstockCalculator
-        from ..ipi.driver import serve as serve_model
+        from ..ipi.driver import serve
         from .result_table import read_structure
 
         atoms = read_structure(structure)
@@ -72,7 +72,7 @@ def serve(  # noqa: PLR0913, PLR0917  options, which are never passed by positio
         calc = RootstockCalculator(model, **arguments)
         signal.signal(signal.SIGTERM, _interrupt)
         with _watching(as_json) as watch:
-            statuses = serve_model(
+            statuses = serve(
                 calc,
                 atoms,
                 socket=socket,

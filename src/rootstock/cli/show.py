@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..maintenance.history import BuildEntry
 
 
-__all__ = ["show_environment"]
+__all__ = ["show_command"]
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Shown:
         )
 
 
-def show_environment(
+def show_command(
     name: str = typer.Argument(help="Name of an environment.", autocompletion=complete_names),
     root: Optional[Path] = RootOption,
     cluster: Optional[str] = ClusterOption,

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from .environment_file import EnvironmentFile
 
 __all__ = [
+    "build_environment",
     "find_build",
     "find_lock",
-    "install",
     "installed_digest",
     "interpreter_for",
     "is_up_to_date",
@@ -67,10 +67,10 @@ def prepare_environment(
     build = find_build(environment)
     if build is not None:
         return BuiltEnvironment(environment, build)
-    return install(environment, progress)
+    return build_environment(environment, progress)
 
 
-def install(
+def build_environment(
     environment: Environment,
     progress: Optional[Progress] = None,
     options: BuildOptions = DEFAULT_OPTIONS,

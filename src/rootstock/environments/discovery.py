@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AvailableEnvironment",
-    "available",
+    "available_environments",
     "environment_files",
     "environment_from_file",
     "find_environment",
@@ -90,7 +90,7 @@ def known_files(root: Root) -> dict[str, tuple[Path, str]]:
     return known
 
 
-def available(root: Root) -> list[AvailableEnvironment]:
+def available_environments(root: Root) -> list[AvailableEnvironment]:
     """Return every environment that a model string can name, broken ones with the problem."""
     entries = []
     for name, (path, origin) in sorted(known_files(root).items()):

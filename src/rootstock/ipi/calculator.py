@@ -170,7 +170,7 @@ class IPICalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         connection = self._listener.connection(structure.fixed_inputs)
         connection.check(structure)
         try:
-            reply = connection.evaluate(structure, self._timeout)
+            reply = connection.evaluate_one(structure, self._timeout)
         except BaseException:  # an interrupt too: the stream may be out of step
             self._listener.drop()
             raise
@@ -295,10 +295,10 @@ class _Connection:
         )
         raise StructureError(msg)
 
-    def evaluate(self, structure: Structure, timeout: Optional[float]) -> Reply:
+    def evaluate_one(self, structure: Structure, timeout: Optional[float]) -> Reply:
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
-            return self._server.evaluate(structure.positions, structure.cell, deadline)
+            return self._server.evaluate_one(structure.positions, structure.cell, deadline)
         except CallTimeoutError:
             msg = f"the client took longer than timeout={timeout:g} s; its connection was closed"
             raise CallTimeoutError(msg) from None

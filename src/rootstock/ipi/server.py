@@ -62,7 +62,7 @@ class Server:
         self._init = init
         self.synchronised = True  # no message was sent or received in part
 
-    def evaluate(
+    def evaluate_one(
         self, positions: np.ndarray, cell: np.ndarray, deadline: Optional[float] = None
     ) -> Reply:
         """Evaluate one structure.

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
 from ..environments.build import find_build
-from ..environments.discovery import available
+from ..environments.discovery import available_environments
 from ..environments.permissions import is_world_writable
 from ..environments.uv import Uv
 from ..errors import BuildError, RootstockError
@@ -190,7 +190,7 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def _models(root: Root) -> Iterator[Finding]:
-    for entry in available(root):
+    for entry in available_environments(root):
         if entry.environment is None:
             problem = entry.problem.partition("\n")[0]
             yield Finding(entry.name, "problem", problem, f"edit {entry.path}")

@@ -38,7 +38,7 @@ def available(
     root, cluster
         As for :class:`rootstock.RootstockCalculator`.
     """
-    return discovery.available(find_root(root, cluster))
+    return discovery.available_environments(find_root(root, cluster))
 
 
 def install(  # noqa: PLR0913  options, which are never passed by position
@@ -118,7 +118,7 @@ def install_one(
     """Build an environment; with default options only if its build is missing or out of date."""
     if options == BuildOptions():
         return build.prepare_environment(environment, progress)
-    return build.install(environment, progress, options)
+    return build.build_environment(environment, progress, options)
 
 
 def find_or_add(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..conformance.records import latest
 from ..environments.build import is_up_to_date
 from ..environments.builds import current_build
-from ..environments.discovery import available
+from ..environments.discovery import available_environments
 from ..environments.weights import check, records
 from .gc import plan_collection
 
@@ -54,7 +54,11 @@ def status(root: Root, *, deep: bool = False) -> list[Health]:
     deep : bool
         Compare the contents of weights, not only their sizes.
     """
-    report = [_environment_health(entry, root) for entry in available(root) if _is_in_use(entry)]
+    report = [
+        _environment_health(entry, root)
+        for entry in available_environments(root)
+        if _is_in_use(entry)
+    ]
     for layer, record in records(root):
         problems = check(layer, record, deep=deep)
         verified = _verified(latest(root, record.environment, record.argument))

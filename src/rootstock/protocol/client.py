@@ -45,10 +45,10 @@ if TYPE_CHECKING:
             ...
 
 
-__all__ = ["Client", "serve"]
+__all__ = ["Client", "run_client"]
 
 
-def serve(connection: Connection, model: Model) -> None:
+def run_client(connection: Connection, model: Model) -> None:
     """Answer until EXIT or until the server closes the connection.
 
     Exceptions of the model are sent to the server; the loop goes on.

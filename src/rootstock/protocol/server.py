@@ -66,7 +66,7 @@ class Server:
         self._bits = {name: 1 << bit for bit, name in enumerate(names)}
         return report
 
-    def evaluate(
+    def evaluate_one(
         self,
         structure: Structure,
         properties: Iterable[str],

@@ -187,7 +187,7 @@ class Session:
             server = self._running()
             try:
                 deadline = self._deadline(self.spec.timeout)
-                results = server.evaluate(structure, properties, deadline)
+                results = server.evaluate_one(structure, properties, deadline)
             except CallTimeoutError:
                 raise self._timed_out(self.spec.timeout, "timeout") from None
             except (PeerClosedError, ProtocolError) as error:

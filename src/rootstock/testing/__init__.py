@@ -10,7 +10,7 @@ A scripted model needs neither environment nor process; it tests code that uses 
 
 >>> from rootstock.testing import ScriptedModel, connected
 >>> with connected(ScriptedModel({"energy": 1.0})) as server:  # doctest: +SKIP
-...     server.evaluate(structure, ["energy"])
+...     server.evaluate_one(structure, ["energy"])
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ProtocolError
-from ..protocol.client import serve
+from ..protocol.client import run_client
 from ..protocol.frames import Connection
 from ..protocol.server import Server
 
@@ -126,7 +126,7 @@ def connected(model: ScriptedModel, **config: Any) -> Iterator[Server]:
 
     def answer() -> None:
         with contextlib.suppress(ProtocolError), contextlib.closing(peer):
-            serve(peer, model)
+            run_client(peer, model)
 
     thread = threading.Thread(target=answer, daemon=True)
     thread.start()
