@@ -23,6 +23,7 @@ __all__ = [
     "PROPERTIES",
     "Property",
     "check_results",
+    "property_names",
     "require_properties",
     "unit_of",
 ]
@@ -90,6 +91,11 @@ MECHANICAL = ("energy", "free_energy", "forces", "stress")
 def unit_of(name: str) -> str:
     """Return the unit of a property; empty for names that ASE does not know."""
     return PROPERTIES[name].unit if name in PROPERTIES else ""
+
+
+def property_names(properties: Iterable[str]) -> tuple[str, ...]:
+    """Return the names as a tuple; a plain string is one name, not its letters."""
+    return (properties,) if isinstance(properties, str) else tuple(properties)
 
 
 def check_results(results: Mapping[str, Any], natoms: int) -> None:

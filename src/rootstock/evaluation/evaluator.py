@@ -35,7 +35,7 @@ class Evaluator(Protocol):
         ----------
         structures : iterable of Structure
             The structures; positions and cells in Å.
-        properties : iterable of str
+        properties : str or iterable of str
             ASE's names of the properties to ask for; results may hold more.
 
         Yields
