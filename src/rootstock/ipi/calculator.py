@@ -21,7 +21,7 @@ from ..errors import (
     StructureError,
     WorkerDiedError,
 )
-from ..properties import MECHANICAL, check_results, require_properties
+from ..properties import MECHANICAL, check_results, property_names, require_properties
 from ..protocol import frames
 from ..protocol.frames import Connection
 from ..structures import from_atoms
@@ -151,7 +151,7 @@ class IPICalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         StartupError
             No client connected, or `command` ended before it connected.
         """
-        wanted = tuple(properties)
+        wanted = property_names(properties)
         for structure in structures:
             try:
                 results = self._evaluate_one(structure, wanted)

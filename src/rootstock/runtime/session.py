@@ -31,7 +31,7 @@ from ..errors import (
     SetupError,
     StartupError,
 )
-from ..properties import check_results, require_properties
+from ..properties import check_results, property_names, require_properties
 from ..protocol.data import WorkerReport
 from ..protocol.server import Server
 from .failures import death_error, timeout_error
@@ -154,7 +154,7 @@ class Session:
         StartupError
             The worker does not start.
         """
-        wanted = tuple(properties)
+        wanted = property_names(properties)
         for structure in structures:
             try:
                 outcome: Union[Results, CalculationError, PropertyMissingError]
