@@ -124,9 +124,10 @@ def test_shared_weights_are_linked_into_the_user_layer(root, user_root):
     assert link.read_bytes() == CONTENT
 
 
-def test_own_weights_are_not_replaced_by_links(root, user_root):
+@pytest.mark.parametrize("fetched", [True, False])
+def test_own_weights_are_not_replaced_by_links(root, user_root, fetched):
+    """Whether the user fetched them or a model downloaded them at first use."""
     add(root)
-    add(user_root)
+    add(user_root, "medium" if fetched else "another")
     expose_weights(user_root, "mace", "medium")
-    expose_weights(user_root, "mace", "unknown")
     assert not (user_root.writable.path / FILE.path).is_symlink()
