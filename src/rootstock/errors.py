@@ -23,6 +23,7 @@
     └── ProtocolError                        the peer does not speak the protocol
         └── PeerClosedError (EOFError)       the peer closed the connection
 
+    RemoteTracebackError (Exception)         the worker's traceback, as the cause of another error
     InsecureWarning (UserWarning)            other users could change the code that a worker runs
 
 Names in brackets are further base classes, ASE's or built-in, so that code written for ASE catches
