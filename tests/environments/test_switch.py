@@ -38,5 +38,6 @@ def test_a_build_that_vanished_is_an_error(paths, vanished):
         shutil.rmtree(folder)
     else:
         (folder / {"interpreter": "bin/python", "record": "rootstock.json"}[vanished]).unlink()
-    with pytest.raises(BuildError, match="old was removed while it became the current"):
+    with pytest.raises(BuildError, match="old was removed before it could become the current"):
         switch(paths, "old")
+    assert current_build(paths.builds).id == "new"

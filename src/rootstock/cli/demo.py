@@ -18,6 +18,7 @@ from .options import (
     SetupOption,
     ThreadsOption,
     TracebackOption,
+    complete_models,
     model_arguments,
 )
 from .output import reporting_errors, show
@@ -54,7 +55,7 @@ class Demo:
 
 
 def demo_command(  # noqa: PLR0913, PLR0917  options, which are never passed by position
-    model: str = typer.Option("chgnet", help="Model string."),
+    model: str = typer.Option("chgnet", help="Model string.", autocompletion=complete_models),
     environment: Optional[Path] = EnvironmentOption,
     device: str = DeviceOption,
     threads: Optional[int] = ThreadsOption,

@@ -21,6 +21,7 @@ from .options import (
     SetupOption,
     ThreadsOption,
     TracebackOption,
+    complete_models,
     model_arguments,
 )
 from .output import reporting_errors
@@ -37,7 +38,9 @@ _PAUSE = 30.0
 
 
 def serve_command(  # noqa: PLR0913, PLR0917  options, which are never passed by position
-    model: str = typer.Argument(help="Model string, such as chgnet or mace-medium."),
+    model: str = typer.Argument(
+        help="Model string, such as chgnet or mace-medium.", autocompletion=complete_models
+    ),
     structure: Path = typer.Option(
         ..., "--structure", help="Species, in the server's order: any file that ASE reads."
     ),

@@ -237,8 +237,20 @@ def switch(paths: EnvironmentPaths, build_id: str) -> Build:
     """Make the complete build `build_id` the current one, by one rename.
 
     The age of the replaced build counts from now: running and queued jobs may still need it.
+
+    Raises
+    ------
+    BuildError
+        The build is gone or incomplete; the current build stays.
     """
     builds = paths.builds
+    build = read_build(builds / build_id)
+    if build is None:
+        msg = (
+            f"{builds / build_id} was removed before it could become the current build: run "
+            "'rootstock install' again"
+        )
+        raise BuildError(msg)
     replaced = current_build(builds)
     if replaced is not None:
         with contextlib.suppress(OSError):  # another maintainer's
@@ -247,13 +259,6 @@ def switch(paths: EnvironmentPaths, build_id: str) -> Build:
         link = builds / f".{_CURRENT}-{secrets.token_hex(4)}"
         link.symlink_to(build_id)
         link.replace(builds / _CURRENT)
-    build = read_build(builds / build_id)
-    if build is None:
-        msg = (
-            f"{builds / build_id} was removed while it became the current build: run 'rootstock "
-            "install' again"
-        )
-        raise BuildError(msg)
     return build
 
 

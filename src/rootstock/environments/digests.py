@@ -1,4 +1,4 @@
-"""SHA-256 of files and folders, cached as long as their state stays."""
+"""SHA-256 of files and folders, cached until they are written or replaced."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ def path_digest(path: Path) -> str:
     try:
         return folder_digest(path) if path.is_dir() else file_digest(path)
     except OSError as error:
-        msg = f"the weights {path} can't be read: {error}"
+        msg = f"the weights {path} can't be read: {error}. Check the path and its permissions"
         raise WeightsError(msg) from error
 
 
 def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file; cached as long as its state stays."""
+    """Return the SHA-256 of a file; cached until the file is written or replaced."""
     return _digest(str(path), _state(path))
 
 
 def folder_digest(folder: Path) -> str:
     """Return a SHA-256 over the names and contents of a folder's files; cached like a file's.
 
-    What libraries leave beside weights at every run (locks, logs, bytecode) does not count.
+    What libraries leave beside weights at every run (locks, logs, bytecode) is ignored.
     """
     states = tuple((name, _state(folder / name)) for name in _names_in(folder))
     return _digest_of_files(str(folder), states)
@@ -63,7 +63,7 @@ def _names_in(folder: Path) -> list[str]:
 
 
 def is_weights(path: Path) -> bool:
-    """Tell if a file in a cache may hold weights; locks, logs and bytecode do not."""
+    """Return whether a file in a cache may hold weights; locks, logs and bytecode do not."""
     return not path.name.endswith(_NOT_WEIGHTS) and ".locks" not in path.parts
 
 

@@ -65,7 +65,7 @@ class AvailableEnvironment:
 
 
 def environment_files(folder: Path) -> dict[str, Path]:
-    """Return the ``{name}_env.py`` files of a folder by name; empty without such a folder."""
+    """Return the ``{name}_env.py`` files of a folder by name; empty if there is no folder."""
     try:
         names = sorted(os.listdir(folder))
     except OSError:

