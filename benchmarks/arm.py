@@ -108,11 +108,13 @@ class Rootstock(Direct):
         from pathlib import Path
 
         from rootstock import RootstockCalculator, prepare
+        from rootstock.environments.environment_file import read_environment_file
 
         calc = RootstockCalculator(**self._options)
         if self._instrumented is not None:  # the same environment, its file with a stop-watch
             spec = prepare(calc.spec)
-            file = replace(spec.environment.file, path=Path(self._instrumented))
+            known = spec.environment.file
+            file = read_environment_file(Path(self._instrumented), known.name, known.origin)
             calc._session.spec = replace(spec, environment=replace(spec.environment, file=file))
         return calc
 

@@ -8,6 +8,7 @@ This file is loaded by the worker too, in any Python from 3.9 on.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -113,28 +114,35 @@ def check_results(results: Mapping[str, Any], natoms: int) -> None:
     ModelError
         Names the property and shows the value.
     """
-    for name in MECHANICAL:
-        value = results.get(name)
-        if value is None:
-            continue
-        array = np.asarray(value)
-        if not PROPERTIES[name].has_shape(array.shape, natoms) or array.dtype.kind not in "fiu":
-            msg = (
-                f"the model returned {name} of shape {array.shape} and type {array.dtype} for "
-                f"{natoms} atoms: its calculator is wrong"
-            )
-            raise ModelError(msg)
-        with np.errstate(over="ignore", invalid="ignore"):
-            finite = np.isfinite(array.sum())  # one pass, and no temporary
-        # a sum may overflow although every number is finite
-        if not finite and not np.isfinite(array).all():
-            article = "a non-finite" if name != "forces" else "non-finite"
-            msg = (
-                f"the model returned {article} {name.replace('_', ' ')}: {_describe_bad(array)}. "
-                "Check for two atoms at one position, and for a structure far outside of what the "
-                "model was trained on"
-            )
-            raise ModelError(msg)
+    with np.errstate(over="ignore", invalid="ignore"):  # in the sums of _is_finite
+        for name in MECHANICAL:
+            value = results.get(name)
+            if type(value) is float and PROPERTIES[name].extensive and math.isfinite(value):
+                continue  # an energy as most models return it
+            if value is not None:
+                _check_result(name, np.asarray(value), natoms)
+
+
+def _check_result(name: str, array: np.ndarray, natoms: int) -> None:
+    if not PROPERTIES[name].has_shape(array.shape, natoms) or array.dtype.kind not in "fiu":
+        msg = (
+            f"the model returned {name} of shape {array.shape} and type {array.dtype} for "
+            f"{natoms} atoms: its calculator is wrong"
+        )
+        raise ModelError(msg)
+    if not _is_finite(array):
+        article = "a non-finite" if name != "forces" else "non-finite"
+        msg = (
+            f"the model returned {article} {name.replace('_', ' ')}: {_describe_bad(array)}. "
+            "Check for two atoms at one position, and for a structure far outside of what the "
+            "model was trained on"
+        )
+        raise ModelError(msg)
+
+
+def _is_finite(array: np.ndarray) -> bool:
+    # one pass without a temporary; a sum may overflow although every number is finite
+    return math.isfinite(np.add.reduce(array, axis=None)) or bool(np.isfinite(array).all())
 
 
 def require_properties(results: Mapping[str, Any], properties: Iterable[str]) -> None:
