@@ -56,7 +56,7 @@ def benchmark_v3(
     sizes: str = "64,256,1000,4000",
     seconds: float = 20.0,
 ) -> dict[str, Any]:
-    """Measure Rootstock's overhead per call with a null model and `model`; see benchmarks/."""
+    """Measure the overhead per call, of a model that returns zeros and of `model`."""
     from pathlib import Path
 
     from benchmarks.arms import Launcher

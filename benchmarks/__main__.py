@@ -40,7 +40,7 @@ def _options() -> argparse.Namespace:
     )
     work = platformdirs.user_cache_path("rootstock-benchmarks")
     parser.add_argument(
-        "--work", type=Path, default=work, help="folder in which the peer is installed"
+        "--work", type=Path, default=work, help="folder for the packages that are compared"
     )
     parser.add_argument("--models", default="chgnet,sevennet,mace-random")
     parser.add_argument("--parts", help=f"some of {','.join(PARTS)}")

@@ -96,7 +96,7 @@ class Direct:
 
 
 class Rootstock(Direct):
-    """Through Rootstock."""
+    """The model in a worker of Rootstock."""
 
     def __init__(self, instrumented=None, **options):
         self._options = options
@@ -108,11 +108,13 @@ class Rootstock(Direct):
         from pathlib import Path
 
         from rootstock import RootstockCalculator, prepare
+        from rootstock.environments.environment_file import read_environment_file
 
         calc = RootstockCalculator(**self._options)
         if self._instrumented is not None:  # the same environment, its file with a stop-watch
             spec = prepare(calc.spec)
-            file = replace(spec.environment.file, path=Path(self._instrumented))
+            known = spec.environment.file
+            file = read_environment_file(Path(self._instrumented), known.name, known.origin)
             calc._session.spec = replace(spec, environment=replace(spec.environment, file=file))
         return calc
 
@@ -131,7 +133,7 @@ class Rootstock(Direct):
 
 
 class Peer(Rootstock):
-    """Through the PyPI package of the same name."""
+    """The model in a worker of the PyPI package that is also called rootstock."""
 
     def _make(self):
         from rootstock import RootstockCalculator
@@ -140,7 +142,7 @@ class Peer(Rootstock):
 
 
 class AseSocket(Direct):
-    """Through ASE's SocketIOCalculator, to ASE's SocketClient in the model's environment."""
+    """ASE's SocketIOCalculator here, ASE's SocketClient in the model's environment."""
 
     def __init__(self, python, **client):
         self._command = [python, "-I", __file__, "client", json.dumps(client)]

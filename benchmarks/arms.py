@@ -57,7 +57,7 @@ def setup(model, device, **options):
 
 
 class Arm:
-    """A process of `arm.py`.
+    """A process of ``arm.py``, in which one kind of calculator is timed.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class Arm:
     kind : str
         One of :data:`TITLES`.
     config : dict
-        Arguments of that kind.
+        Arguments of that kind's class in ``arm.py``.
     threads : int
         CPU threads.
     """
@@ -147,7 +147,7 @@ class Launcher:
     work : Path
         Folder for the peer and for environment files with a stop-watch.
     device : str
-        For the models; the model that returns zeros runs on the CPU.
+        Device of the models; the model that returns zeros runs on the CPU.
     threads : int
         CPU threads of the models.
     """
@@ -225,7 +225,7 @@ class Launcher:
         return f"mace-{weights}"
 
     def _peer(self) -> Path:
-        """Install the peer as its maintainers would; return the client's interpreter."""
+        """Install the compared PyPI package as its users do; return its client's interpreter."""
         client, inside = self._work / "peer-client", self._work / "peer" / "envs" / "null"
         for folder, packages in ((client, [PEER]), (inside, [PEER, "ase", "numpy"])):
             if not (folder / "done").exists():

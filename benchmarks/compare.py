@@ -1,4 +1,4 @@
-"""Rounds: the arms take turns in short blocks, so that noise affects all of them equally."""
+"""Interleaved timing: the arms take turns in short blocks, so that noise affects all equally."""
 
 from __future__ import annotations
 

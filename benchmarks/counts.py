@@ -19,7 +19,7 @@ _LINE = re.compile(r"^(?:\d+\s+)?(?:<\.\.\. )?(\w+)(?:\(| resumed>).*\)\s+= (-?\
 
 
 def available() -> bool:
-    """Tell if calls can be counted here."""
+    """Return whether strace is installed."""
     return shutil.which("strace") is not None
 
 
@@ -81,7 +81,7 @@ def memory(pid: int) -> int:
 
 
 def growth(arm, checkpoints: tuple[int, ...], **request: object) -> list[dict]:
-    """Return the resident memory of both sides after so many calls (multiples of 100); KiB."""
+    """Return the resident memory of both sides in KiB after each of `checkpoints` (in calls)."""
     rows = []
     for number in range(_BATCH, checkpoints[-1] + 1, _BATCH):  # short answers: no lists that grow
         arm.ask("call", calls=_BATCH, seed=number, **request)

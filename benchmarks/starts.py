@@ -1,4 +1,4 @@
-"""Time to the first energy, and time of the import."""
+"""Time to the first energy, and time of imports."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _IMPORTS = {
 
 
 def first_energies(launcher: Launcher, model: str, repeats: int = _REPEATS) -> dict:
-    """Return medians: through Rootstock, a second worker beside it, a plain script; seconds."""
+    """Return median seconds of a plain script, of Rootstock and of a second worker beside it."""
     python, direct = launcher.direct(model)
     arguments, seconds, scripts = launcher.calculator_arguments(model), [], []
     request = json.dumps({**direct, "model": arguments["model"]})

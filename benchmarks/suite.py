@@ -25,7 +25,7 @@ _MEMORY = (1000, 2000, 5000, 10_000)
 
 
 def formula(model: str) -> str:
-    """Return which of the two materials a model is measured on."""
+    """Return the material that a model is measured on: copper or rock salt."""
     return "Cu" if model.partition("-")[0] in METALS else "NaCl"
 
 

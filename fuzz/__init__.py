@@ -1,1 +1,1 @@
-"""Coverage-guided fuzzing of everything that reads foreign input: ``python -m fuzz``."""
+"""Coverage-guided fuzzing of everything that reads untrusted input: ``python -m fuzz``."""

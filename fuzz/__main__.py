@@ -22,7 +22,7 @@ with atheris.instrument_imports(include=["rootstock"]):
     from rootstock.ipi.client import Client as IPIClient
     from rootstock.ipi.server import Server as IPIServer
     from rootstock.protocol import messages as m
-    from rootstock.protocol.client import serve
+    from rootstock.protocol.client import run_client
     from rootstock.protocol.data import FixedInputs, Structure
     from rootstock.protocol.frames import Connection
     from rootstock.protocol.server import Server
@@ -56,7 +56,7 @@ def peer(data: bytes):
 def client(data: bytes) -> None:
     """Our client reads what a server sends."""
     with peer(data) as connection:
-        serve(connection, ScriptedModel(RESULTS))
+        run_client(connection, ScriptedModel(RESULTS))
 
 
 def server(data: bytes) -> None:
@@ -73,7 +73,7 @@ def reply(data: bytes) -> None:
         server_side = Server(connection)
         server_side.load({})
         structure = Structure(fixed_inputs, np.zeros((2, 3)), np.eye(3))
-        server_side.evaluate(structure, ["forces"])
+        server_side.evaluate_one(structure, ["forces"])
 
 
 def ipi_client(data: bytes) -> None:
@@ -85,29 +85,29 @@ def ipi_client(data: bytes) -> None:
 def ipi_server(data: bytes) -> None:
     """The i-PI server reads the reply of an external client."""
     with peer(m.READY + data) as connection:
-        IPIServer(connection).evaluate(np.zeros((2, 3)), np.eye(3))
+        IPIServer(connection).evaluate_one(np.zeros((2, 3)), np.eye(3))
 
 
 def values(data: bytes) -> None:
-    """JSON from the wire."""
+    """Decode JSON values of messages."""
     with contextlib.suppress(UntransferableError):
         decode(loads(data, "fuzz"))
 
 
 def environment(data: bytes) -> None:
-    """An environment file."""
+    """Read an environment file."""
     path = FOLDER / "x_env.py"
     path.write_bytes(b"# /// script\n" + data)
     read_environment_file(path, "x", "file")
 
 
 def model_string(data: bytes) -> None:
-    """A model string."""
+    """Resolve a model string."""
     resolve(data.decode("utf-8", "surrogateescape"), ROOT)
 
 
 def config(data: bytes) -> None:
-    """A config file."""
+    """Read a config file."""
     path = FOLDER / "config.toml"
     path.write_bytes(data)
     os.environ["ROOTSTOCK_CONFIG"] = str(path)

@@ -1,4 +1,4 @@
-"""Seeds for the fuzzer: for each target some valid input."""
+"""Seeds for the fuzzer: valid inputs for each target."""
 
 from pathlib import Path
 

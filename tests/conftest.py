@@ -45,7 +45,7 @@ def _own_settings(tmp_path_factory):
         patch.setenv("XDG_CONFIG_DIRS", str(folder / "site"))
         patch.setenv("XDG_DATA_HOME", str(folder / "data"))
         patch.setenv(*MARK.decode().split("="))
-        for name in ("ROOTSTOCK_ROOT", "ROOTSTOCK_CONFIG"):
+        for name in ("ROOTSTOCK_ROOT", "ROOTSTOCK_CONFIG", "ROOTSTOCK_USER_LAYER"):
             patch.delenv(name, raising=False)
         yield
 
@@ -91,6 +91,14 @@ def no_temporary_files(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(folder))
     yield
     assert not list(folder.iterdir())
+
+
+@pytest.fixture(params=[0o077, 0o022], ids=oct)
+def callers_umask(request):
+    """The umask of this process during the test."""
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
 
 
 # --- roots ----------------------------------------------------------------------------------------

@@ -48,22 +48,37 @@ def package_of(path: Path) -> str:
 
 
 def imported_modules(path: Path) -> set[tuple[str, ...]]:
-    """Return the modules of the package that a module imports, type-only imports included."""
+    """Return the modules of the package that a module imports, lazily or for types included."""
     package = path.relative_to(SOURCE).parts[:-1]
     imported = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.level:
             base = package[: len(package) - node.level + 1]
             parts = (*base, *(node.module.split(".") if node.module else []))
-            for alias in node.names:
-                module = SOURCE.joinpath(*parts, alias.name)
-                is_module = module.with_suffix(".py").exists() or module.is_dir()
-                imported.add((*parts, alias.name) if is_module else parts)
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("_rootstock."):
-            imported.add(tuple(node.module.split(".")[1:]))
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("rootstock"):
-            pytest.fail(f"{path} imports rootstock absolutely")
+            imported |= {_module(parts, alias.name) for alias in node.names}
+        for name in absolute_imports(node):
+            top, *parts = name.split(".")
+            assert top != "rootstock", f"{path} imports {name} absolutely"
+            if top == "_rootstock":  # the worker's name of the package
+                imported.add(_module(tuple(parts[:-1]), parts[-1]))
     return imported
+
+
+def _module(parts: tuple[str, ...], name: str) -> tuple[str, ...]:
+    """Return the module that a name belongs to: itself, or the one that defines it."""
+    path = SOURCE.joinpath(*parts, name)
+    return (*parts, name) if path.with_suffix(".py").exists() or path.is_dir() else parts
+
+
+def absolute_imports(node: ast.AST) -> list[str]:
+    """Return the dotted names that a node imports absolutely, also through importlib."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom) and not node.level:
+        return [f"{node.module}.{alias.name}" for alias in node.names]
+    if isinstance(node, ast.Call) and "import_module" in ast.dump(node.func):
+        return [a.value for a in node.args[:1] if isinstance(a, ast.Constant)]
+    return []
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(SOURCE)))
@@ -119,10 +134,40 @@ def test_tests_are_short_and_import_no_other_test(path):
     text = path.read_text()
     assert len(text.splitlines()) <= MAX_LINES
     for node in ast.walk(ast.parse(text)):
-        names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        names = absolute_imports(node)
+        if isinstance(node, ast.ImportFrom) and node.level:
+            names += [f"{node.module or ''}.{alias.name}" for alias in node.names]
         for name in names:
-            assert not name.rpartition(".")[2].startswith(("test_", "conftest")), f"{path}: {name}"
+            parts = name.split(".")
+            assert not any(p.startswith(("test_", "conftest")) for p in parts), f"{path}: {name}"
+
+
+#: Tests that go through the whole program, whatever folder they lie in.
+END_TO_END = ("models", "reliability", "support")
+
+
+@pytest.mark.parametrize("path", TEST_FILES, ids=lambda p: str(p.relative_to(TESTS)))
+def test_tests_import_what_their_folder_may_import(path):
+    """Calculators, prepared models and the command line are how tests drive what they test."""
+    folder = path.relative_to(TESTS).parts[0]
+    if folder not in LEVEL or folder in END_TO_END:
+        return
+    drivers = {
+        "structures",
+        "calculator",
+        "runtime",
+        "testing",
+        "maintenance",
+        "cli",
+        "conformance",
+        "ipi",
+    }
+    for node in ast.walk(ast.parse(path.read_text())):
+        for name in absolute_imports(node):
+            top, *parts = name.split(".")
+            if top == "rootstock" and parts and parts[0] in LEVEL:
+                below = LEVEL[parts[0]] <= LEVEL[folder]
+                assert below or parts[0] in drivers, f"{path} imports {name}"
 
 
 @pytest.mark.parametrize(
@@ -151,9 +196,12 @@ def test_every_public_name_exists():
 
 
 WORKER = [
-    p
-    for p in modules()
-    if package_of(p) in ("_version", "errors", "properties", "protocol", "worker")
+    *(
+        p
+        for p in modules()
+        if package_of(p) in ("_version", "errors", "properties", "protocol", "worker")
+    ),
+    SOURCE / "testing" / "fake_env.py",
 ]
 
 

@@ -1,5 +1,7 @@
 """Child processes end on request, or when this process ends."""
 
+# Beside the folders named after the packages of src: tests/support holds helpers of the tests.
+
 from __future__ import annotations
 
 import os
@@ -105,8 +107,12 @@ def test_a_forked_process_leaves_it_alone():
     with child:
         pid = os.fork()
         if pid == 0:
-            child.__exit__(None, None, None)
-            os._exit(0)
+            status = 1
+            try:
+                child.__exit__(None, None, None)
+                status = 0
+            finally:
+                os._exit(status)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
         assert not wait_until_gone(child.popen.pid, helper, within=0.3)
 

@@ -1,5 +1,7 @@
 """How progress is shown: nothing, plain lines or a live display."""
 
+# Beside the folders named after the packages of src: tests/support holds helpers of the tests.
+
 from __future__ import annotations
 
 from rootstock.support.progress import LineProgress, LiveProgress, Progress, default_progress

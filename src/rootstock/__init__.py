@@ -24,6 +24,8 @@ if TYPE_CHECKING:
         RootstockError,
         StartupError,
     )
+    from .evaluation.evaluate import evaluate
+    from .evaluation.result import Evaluation
     from .ipi.calculator import IPICalculator
     from .ipi.driver import serve
     from .maintenance.fetch import fetch
@@ -38,6 +40,7 @@ _MODULES = {
     "BuildError": "errors",
     "CalculationError": "errors",
     "ConfigurationError": "errors",
+    "Evaluation": "evaluation.result",
     "IPICalculator": "ipi.calculator",
     "ModelIdentity": "runtime.provenance",
     "Provenance": "runtime.provenance",
@@ -47,6 +50,7 @@ _MODULES = {
     "StartupError": "errors",
     "WorkerSpec": "runtime.spec",
     "available": "maintenance.install",
+    "evaluate": "evaluation.evaluate",
     "fetch": "maintenance.fetch",
     "find_root": "settings.root",
     "install": "maintenance.install",
@@ -59,6 +63,7 @@ __all__ = [
     "BuildError",
     "CalculationError",
     "ConfigurationError",
+    "Evaluation",
     "IPICalculator",
     "ModelIdentity",
     "Provenance",
@@ -69,6 +74,7 @@ __all__ = [
     "WorkerSpec",
     "__version__",
     "available",
+    "evaluate",
     "fetch",
     "find_root",
     "install",

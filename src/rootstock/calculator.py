@@ -87,10 +87,10 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
 
     Notes
     -----
-    The worker starts at the first need and lives on across calculations, until :meth:`close`, the
-    end of a ``with`` block, or the end of this object and all its copies. Copies share the worker;
-    a pickle starts its own. Results are exactly those of the model's own calculator, in ASE's
-    units: energy in eV, forces in eV/Å, stress in eV/Å³ (positive under tension; Voigt order
+    The worker starts at the first calculation and keeps running until :meth:`close`, the end of a
+    ``with`` block, or until this object and all its copies are deleted. Copies share the worker; an
+    unpickled calculator starts its own. Results are exactly those of the model's own calculator, in
+    ASE's units: energy in eV, forces in eV/Å, stress in eV/Å³ (positive under tension; Voigt order
     xx yy zz yz xz xy).
     """
 
@@ -105,7 +105,7 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         progress: Optional[Progress] = None,
         **arguments: Unpack[CalculatorArguments],
     ) -> None:
-        refuse_unknown(arguments)  # make_spec has an argument of its own
+        refuse_unknown(arguments)  # make_spec has a further argument, check_weights
         spec = make_spec(model, **arguments)
         self.results: dict[str, Any] = {}
         self._structure: Optional[Structure] = None
@@ -124,12 +124,22 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         return self._handle.session
 
     def _ready(self) -> Session:
-        """Return the session, its spec prepared: builds the environment at the first need."""
+        """Return the session with a prepared spec; build the environment if needed."""
         session = self._handle.hold()
         if session.spec.build is None:
             with session.lock:
                 session.spec = prepare(session.spec, progress=self._progress)
         return session
+
+    def prepare(self) -> WorkerSpec:
+        """Build the environment if needed; return the spec, pinned to that build.
+
+        Raises
+        ------
+        BuildError, RootError
+            The environment could not be built.
+        """
+        return self._ready().spec
 
     def close(self) -> None:
         """Release the worker; it ends unless a copy of this calculator still needs it.
@@ -148,18 +158,18 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
 
     @property
     def report(self) -> WorkerReport:
-        """The worker's report; starts the worker if need be."""
+        """The worker's report; starts the worker if needed."""
         return self._ready().report()
 
     @property
     def device(self) -> str:
-        """The device that the model runs on; before the start, the one asked for."""
+        """The device that the model runs on; before the worker starts, the requested one."""
         started = self._session.started
         return self._session.spec.device if started is None else started.device
 
     @property
     def spec(self) -> WorkerSpec:
-        """How its workers are started; frozen, and can be pickled."""
+        """How to start its workers; frozen and picklable."""
         return self._session.spec
 
     @property
@@ -232,7 +242,7 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         """Return the structure to evaluate; drop the results of another one."""
         if atoms is None:
             if self._structure is None:
-                msg = "no atoms were given, and none were calculated before"
+                msg = "no atoms were given and none were calculated before: pass atoms"
                 raise StructureError(msg)
             return self._structure
         structure = from_atoms(atoms, self._structure)
@@ -242,7 +252,7 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         return structure
 
     def _evaluate(self, structure: Structure, wanted: tuple[str, ...]) -> None:
-        """Add the worker's results for `structure`."""
+        """Add the worker's results for `structure` to :attr:`results`."""
         session = self._ready()
         implemented = session.report().implemented_properties
         for name in wanted:
@@ -254,7 +264,7 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         implemented = self.report.implemented_properties
         hint = did_you_mean(similar_names(name, implemented))
         msg = (
-            f"model {self._session.spec.model!r} has no property {name!r} here{hint} "
+            f"model {self._session.spec.model!r} has no property {name!r}{hint} "
             f"It has {', '.join(implemented)}."
         )
         raise PropertyMissingError(msg)
@@ -269,9 +279,9 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         self._structure = None if value is None else from_atoms(value)
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """Return what changed since the last calculation, in ASE's words; empty if nothing did.
+        """Return ASE's names of what changed since the last calculation; empty if nothing did.
 
-        Changes that ASE has no word for count too: ``"info"`` stands for them.
+        The list is ``["info"]`` if only inputs changed that ASE has no name for: info, tags, ...
         """
         if self._structure is None:
             return list(all_changes)
@@ -280,14 +290,14 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         return list(compare_atoms(self.atoms, atoms, tol=tol)) or ["info"]
 
     def set(self, **kwargs: Any) -> dict[str, Any]:
-        """Refuse: a calculator's arguments can't be changed."""
+        """Raise if arguments are given: they can't be changed after construction."""
         if kwargs:
-            msg = f"{', '.join(kwargs)} can't be changed afterwards: make another calculator"
+            msg = f"{', '.join(kwargs)} can't be changed after construction: make a new calculator"
             raise ConfigurationError(msg)
         return {}
 
     def get_spin_polarized(self) -> bool:
-        """Tell if the model has magnetic moments."""
+        """Return whether the model has magnetic moments."""
         return "magmoms" in self.report.implemented_properties
 
     # --- copies ---------------------------------------------------------------------------------
@@ -315,18 +325,18 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         return twin
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return all but the worker, for a pickle; a build is found anew where it is loaded."""
+        """Return the state without the worker; unpickling looks the build up again."""
         state = {k: v for k, v in vars(self).items() if k != "_handle"}
         return {**state, "_progress": None, "spec": replace(self._session.spec, build=None)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore a pickled state; a worker of its own starts when it is needed."""
+        """Restore a pickled state; a new worker starts when it is needed."""
         spec = state.pop("spec")
         self.__dict__.update(state)
         self._share(Session(spec))
 
     def _describe(self) -> dict[str, Any]:
-        """Return the parameters for ``todict``, JSON-able, without defaults."""
+        """Return the parameters for ``todict``, as JSON data, without those that are None."""
         spec = self._session.spec
         file = spec.environment.file
         described = {

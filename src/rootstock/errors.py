@@ -1,4 +1,4 @@
-"""The one error tree.
+"""The error tree.
 
 ::
 
@@ -7,7 +7,7 @@
     │   └── UnknownNameError                 no model, environment, cluster or group has that name
     │       └── UnknownArgumentError (TypeError)  no argument of the calculator has that name
     ├── EnvironmentFileError                 an environment file is missing, unreadable or broken
-    ├── BuildError                           uv could not lock or build; carries uv's own words
+    ├── BuildError                           uv could not lock or build; carries uv's output
     ├── RootError (OSError)                  the root can't be written, or its disk is full
     ├── OutputError (OSError)                a file that the user named can't be written
     ├── WeightsError (OSError)               weights that were fetched are missing or changed
@@ -25,10 +25,11 @@
     └── ProtocolError                        the peer does not speak the protocol
         └── PeerClosedError (EOFError)       the peer closed the connection
 
+    RemoteTracebackError (Exception)         the worker's traceback, as the cause of another error
     InsecureWarning (UserWarning)            other users could change the code that a worker runs
 
-Names in brackets are the ASE or built-in classes that an error also is, so code written for ASE
-keeps catching what it caught. Every message says what happened, where, and what to do next.
+Names in brackets are further base classes, ASE's or built-in, so that code written for ASE catches
+these errors too. Every message says what happened, where, and what to do next.
 
 This file is loaded by the worker too, in any Python from 3.9 on.
 """
@@ -110,7 +111,7 @@ class BuildError(RootstockError):
     Attributes
     ----------
     output : str
-        What uv itself printed, at its full length.
+        Everything that uv printed.
     """
 
     def __init__(self, message: str, output: str = "") -> None:
@@ -131,7 +132,7 @@ class WeightsError(RootstockError, OSError):
 
 
 class StructureError(RootstockError, InputError, ValueError):  # type: ignore[misc]  # ASE has no types
-    """The structure can't be computed: it was refused before it left this process."""
+    """The structure is invalid; it was rejected before it was sent to a worker."""
 
 
 class StartupError(RootstockError, CalculatorSetupError):  # type: ignore[misc]  # ASE has no types
@@ -181,12 +182,12 @@ class BatchError(ModelError):
 
 
 class WorkerDiedError(CalculationError, StartupError):
-    """The worker process is gone.
+    """The worker process died.
 
     Attributes
     ----------
     returncode : int or None
-        As :attr:`subprocess.Popen.returncode`: negative for a signal; None where unknown.
+        As :attr:`subprocess.Popen.returncode`: negative for a signal; None if unknown.
     log_tail : str
         The last lines that the worker printed.
     """

@@ -8,6 +8,7 @@ This file is loaded by the worker too, in any Python from 3.9 on.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,15 @@ from .errors import ModelError, PropertyMissingError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["CHECKED", "PROPERTIES", "Property", "check_results", "require_properties", "unit_of"]
+__all__ = [
+    "MECHANICAL",
+    "PROPERTIES",
+    "Property",
+    "check_results",
+    "property_names",
+    "require_properties",
+    "unit_of",
+]
 
 
 @dataclass(frozen=True)
@@ -35,15 +44,18 @@ class Property:
         The shapes that calculators return, without the atoms' axis.
     per_atom : bool
         Whether the first axis runs over the atoms.
+    extensive : bool
+        Whether it grows with the number of atoms, so that deviations are given per atom.
     """
 
     name: str
     unit: str
     shapes: tuple[tuple[int, ...], ...]
     per_atom: bool = False
+    extensive: bool = False
 
     def has_shape(self, shape: tuple[int, ...], natoms: int) -> bool:
-        """Tell if a value of that shape is valid for a structure of `natoms` atoms."""
+        """Return whether a value of that shape is valid for a structure of `natoms` atoms."""
         if self.per_atom:
             return shape[:1] == (natoms,) and shape[1:] in self.shapes
         return shape in self.shapes
@@ -56,8 +68,8 @@ _VOIGT = ((6,), (3, 3))
 PROPERTIES: Mapping[str, Property] = {
     entry.name: entry
     for entry in (
-        Property("energy", "eV", _SCALAR),
-        Property("free_energy", "eV", _SCALAR),
+        Property("energy", "eV", _SCALAR, extensive=True),
+        Property("free_energy", "eV", _SCALAR, extensive=True),
         Property("energies", "eV", ((),), per_atom=True),
         Property("forces", "eV/Å", ((3,),), per_atom=True),
         Property("stress", "eV/Å³", _VOIGT),
@@ -72,8 +84,9 @@ PROPERTIES: Mapping[str, Property] = {
     )
 }
 
-#: What simulations integrate or follow: an impossible value here would go unnoticed.
-CHECKED = ("energy", "free_energy", "forces", "stress")
+#: What simulations integrate or follow. An impossible value here would go unnoticed, so these are
+#: checked in every reply; i-PI's protocol carries these and no others.
+MECHANICAL = ("energy", "free_energy", "forces", "stress")
 
 
 def unit_of(name: str) -> str:
@@ -81,13 +94,18 @@ def unit_of(name: str) -> str:
     return PROPERTIES[name].unit if name in PROPERTIES else ""
 
 
+def property_names(properties: Iterable[str]) -> tuple[str, ...]:
+    """Return the names as a tuple; a plain string is one name, not its letters."""
+    return (properties,) if isinstance(properties, str) else tuple(properties)
+
+
 def check_results(results: Mapping[str, Any], natoms: int) -> None:
-    """Refuse an energy, forces or a stress of a wrong shape or type, or that is not finite.
+    """Raise if an energy, forces or a stress has a wrong shape or type, or is not finite.
 
     Parameters
     ----------
     results : mapping
-        Property name to value; what is absent is not checked.
+        Value by property name; absent properties are not checked.
     natoms : int
         Number of atoms of the structure.
 
@@ -96,37 +114,44 @@ def check_results(results: Mapping[str, Any], natoms: int) -> None:
     ModelError
         Names the property and shows the value.
     """
-    for name in CHECKED:
-        value = results.get(name)
-        if value is None:
-            continue
-        array = np.asarray(value)
-        if not PROPERTIES[name].has_shape(array.shape, natoms) or array.dtype.kind not in "fiu":
-            msg = (
-                f"the model returned {name} of shape {array.shape} and type {array.dtype} for "
-                f"{natoms} atoms: its calculator is wrong"
-            )
-            raise ModelError(msg)
-        with np.errstate(over="ignore", invalid="ignore"):
-            finite = np.isfinite(array.sum())  # one pass, and no temporary
-        # a sum may overflow although every number is finite
-        if not finite and not np.isfinite(array).all():
-            article = "a non-finite" if name != "forces" else "non-finite"
-            msg = (
-                f"the model returned {article} {name.replace('_', ' ')}: {_describe_bad(array)}. "
-                "Check for two atoms at one position, and for a structure far outside of what the "
-                "model was trained on"
-            )
-            raise ModelError(msg)
+    with np.errstate(over="ignore", invalid="ignore"):  # in the sums of _is_finite
+        for name in MECHANICAL:
+            value = results.get(name)
+            if type(value) is float and PROPERTIES[name].extensive and math.isfinite(value):
+                continue  # an energy as most models return it
+            if value is not None:
+                _check_result(name, np.asarray(value), natoms)
+
+
+def _check_result(name: str, array: np.ndarray, natoms: int) -> None:
+    if not PROPERTIES[name].has_shape(array.shape, natoms) or array.dtype.kind not in "fiu":
+        msg = (
+            f"the model returned {name} of shape {array.shape} and type {array.dtype} for "
+            f"{natoms} atoms: its calculator is wrong"
+        )
+        raise ModelError(msg)
+    if not _is_finite(array):
+        article = "a non-finite" if name != "forces" else "non-finite"
+        msg = (
+            f"the model returned {article} {name.replace('_', ' ')}: {_describe_bad(array)}. "
+            "Check for two atoms at one position, and for a structure far outside of what the "
+            "model was trained on"
+        )
+        raise ModelError(msg)
+
+
+def _is_finite(array: np.ndarray) -> bool:
+    # one pass without a temporary; a sum may overflow although every number is finite
+    return math.isfinite(np.add.reduce(array, axis=None)) or bool(np.isfinite(array).all())
 
 
 def require_properties(results: Mapping[str, Any], properties: Iterable[str]) -> None:
-    """Refuse results that lack a property that was asked for.
+    """Raise if results lack a requested property.
 
     Raises
     ------
     PropertyMissingError
-        Names what is missing, and what there is.
+        Names the missing and the present properties.
     """
     missing = [name for name in properties if name not in results]
     if missing:

@@ -1,4 +1,4 @@
-"""ASE Atoms <-> Structure: everything that a model may read, checked."""
+"""Conversion between ASE Atoms and :class:`Structure`, with checks of the input."""
 
 from __future__ import annotations
 
@@ -26,6 +26,11 @@ def from_atoms(atoms: Atoms, last: Optional[Structure] = None) -> Structure:
 
     Everything that a model may read counts: positions, cell, pbc, species, every numeric per-atom
     array (initial magnetic moments and charges, tags, masses, ...) but the momenta, and ``info``.
+
+    Returns
+    -------
+    Structure
+        With copies of the arrays; positions and cell are float64, C-contiguous, in Å.
 
     Raises
     ------
@@ -106,5 +111,8 @@ def _check(positions: np.ndarray, cell: np.ndarray) -> None:
         )
         raise StructureError(msg)
     if not all(map(math.isfinite, cell.ravel().tolist())):
-        msg = f"the cell is not finite: {cell.tolist()}"
+        msg = (
+            f"the cell is not finite: {cell.tolist()}; check for an exploding trajectory, or a "
+            "file in another format"
+        )
         raise StructureError(msg)

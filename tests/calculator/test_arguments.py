@@ -73,5 +73,5 @@ def test_parameters_are_json_and_make_an_equal_calculator(make):
     )
     assert repr(calc).startswith("RootstockCalculator(model='probe-null'")
     assert calc.name == "rootstock"
-    with pytest.raises(ConfigurationError, match="make another"):
+    with pytest.raises(ConfigurationError, match="make a new"):
         calc.set(model="other")

@@ -22,3 +22,41 @@ def test_list_shows_origins_and_broken_files(probe_root):
     assert entries["chgnet"]["models"]["chgnet-r2scan"] == "r2SCAN"
     assert "no '# /// script' block" in entries["broken"]["problem"]
     assert "broken" in table.stdout
+
+
+def test_the_models_of_one_environment(probe_root):
+    result = run("list", "chgnet", "--root", probe_root, "--json")
+    table = run("list", "chgnet", "--root", probe_root)
+    assert result.exit_code == table.exit_code == 0
+    entry = json.loads(result.stdout)["environment"]
+    assert entry["name"] == "chgnet" and entry["origin"] == "catalogue"
+    assert entry["models"]["chgnet-r2scan"] == "r2SCAN"
+    assert "chgnet-r2scan" in entry["licences"]
+    for word in ("model string", "chgnet-r2scan", "r2SCAN", "licence of the weights"):
+        assert word in table.stdout
+    assert "mace" not in table.stdout
+
+
+def test_a_broken_environment_shows_its_problem(tmp_path):
+    (tmp_path / "environments").mkdir()
+    (tmp_path / "environments" / "broken_env.py").write_text("def setup(:")
+    result = run("list", "broken", "--root", tmp_path)
+    assert result.exit_code == 0
+    assert "no '# /// script' block" in result.stdout
+
+
+def test_an_unknown_name_has_suggestions(tmp_path):
+    result = run("list", "chgnett", "--root", tmp_path)
+    assert result.exit_code == 2
+    assert "unknown model 'chgnett'" in result.stderr and "did you mean 'chgnet'" in result.stderr
+    assert not result.stdout
+
+
+def test_sizes(tmp_path):
+    weights = tmp_path / "cache" / "own" / "nested" / "weights.bin"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"w" * 3 * 2**20)
+    result = run("list", "--sizes", "--root", tmp_path, "--json")
+    assert json.loads(result.stdout)["sizes"] == {"cache/own": 3 * 2**20}
+    assert "cache/own: 3 MiB" in run("list", "--sizes", "--root", tmp_path).stdout
+    assert json.loads(run("list", "--root", tmp_path, "--json").stdout)["sizes"] == {}

@@ -6,9 +6,10 @@ import json
 
 import numpy as np
 import pytest
-from ase.io import read
+from ase.io import read, write
 
 from tests.support.command_line import run
+from tests.support.structures import copper
 
 
 def test_run_as_json_and_as_file(probe_root, structure, tmp_path):
@@ -39,3 +40,24 @@ def test_a_model_without_stress_is_fine(probe_root, structure):
     result = run("run", "probe-world", structure, "--root", probe_root, "--json")
     assert result.exit_code == 0, result.output
     assert "stress" not in json.loads(result.stdout)["results"]
+
+
+def test_index_names_a_frame(probe_root, tmp_path):
+    frames = [copper(n) for n in (1, 2, 3)]
+    write(tmp_path / "frames.xyz", frames)
+
+    def formula(*options):
+        arguments = ["run", "probe-null", tmp_path / "frames.xyz", "--root", probe_root, "--json"]
+        result = run(*arguments, *options)
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)["formula"]
+
+    assert formula() == formula("--index", "2") == "Cu12"
+    assert formula("--index", "0") == formula("--index", "-3") == "Cu4"
+
+
+@pytest.mark.parametrize("index", ["1", "first"])
+def test_an_index_without_a_frame(probe_root, structure, index):
+    result = run("run", "probe-null", structure, "--root", probe_root, "--index", index)
+    assert result.exit_code == 2
+    assert f"ASE can't read frame {index} of {structure}" in result.stderr

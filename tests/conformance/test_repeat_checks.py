@@ -8,27 +8,21 @@ import pytest
 from rootstock.conformance.repeat_checks import check_against_direct_call
 from rootstock.errors import ModelError, StartupError, WorkerDiedError
 from rootstock.structures import from_atoms
+from rootstock.testing import FakeEvaluator
 from tests.support.structures import copper
 
 STRUCTURES = [from_atoms(copper(1)), from_atoms(copper(2))]
 
 
-class FakeEvaluator:
-    """Returns the results of a function of (structure, number of the call, previous structure)."""
+def evaluator_of(results) -> FakeEvaluator:
+    """Return an evaluator with a function of (structure, number of the call, previous structure)."""
 
-    provenance = None
+    def of_structure(structure):
+        previous = fake.calls[-2][0] if len(fake.calls) > 1 else None
+        return results(structure, len(fake.calls) - 1, previous)
 
-    def __init__(self, results):
-        self.results, self.count, self.previous, self.closed = results, 0, None, False
-
-    def evaluate(self, structures, properties):
-        for structure in structures:
-            outcome = self.results(structure, self.count, self.previous)
-            self.count, self.previous = self.count + 1, structure
-            yield outcome
-
-    def close(self):
-        self.closed = True
+    fake = FakeEvaluator(of_structure)
+    return fake
 
 
 def exact(structure, count, previous):
@@ -54,12 +48,21 @@ def with_memory(structure, count, previous):
     return {**exact(structure, count, previous), "energy": 1.0 + shift}
 
 
-def check(worker, direct=exact, structures=STRUCTURES):
-    evaluators = FakeEvaluator(worker), FakeEvaluator(direct)
+def raising(error):
+    def results(structure, count, previous):
+        raise error
+
+    return results
+
+
+def check(worker, direct=exact, structures=STRUCTURES, properties=("energy", "forces")):
+    evaluators = evaluator_of(worker), evaluator_of(direct)
     checks, noise = check_against_direct_call(
-        lambda: evaluators[0], lambda: evaluators[1], structures, ["energy", "forces"]
+        lambda: evaluators[0], lambda: evaluators[1], structures, properties
     )
     assert evaluators[0].closed
+    assert evaluators[1].closed or not evaluators[1].calls
+    assert all(asked == tuple(properties) for fake in evaluators for _, asked in fake.calls)
     repeats, equals = checks
     assert repeats.name == "repeats itself"
     assert equals.name == "equals the direct call in the environment"
@@ -122,10 +125,12 @@ def test_a_property_that_is_missing_on_one_side_fails(name):
         del results[name]
         return results
 
-    _, equals, _ = check(exact, without)
+    _, equals, _ = check(exact, without, properties=())
     assert equals.failed and f"{name} is missing in the direct call" in equals.detail
-    _, equals, _ = check(without, exact)
+    _, equals, _ = check(without, exact, properties=())
     assert equals.failed and f"{name} is missing in the worker" in equals.detail
+    _, equals, _ = check(exact, without)  # asked for: an error of the evaluator
+    assert equals.failed and f"returned no {name}" in equals.detail
 
 
 def test_nan_is_not_equal_to_nan():
@@ -138,7 +143,7 @@ def test_nan_is_not_equal_to_nan():
 
 
 def test_nothing_compared_is_a_failure():
-    _, equals, _ = check(lambda *_: {"note": "text"}, lambda *_: {"note": "text"})
+    _, equals, _ = check(lambda *_: {"note": "text"}, lambda *_: {"note": "text"}, properties=())
     assert equals.failed and "no property was compared" in equals.detail
 
 
@@ -148,16 +153,16 @@ def test_fewer_results_are_a_failure():
             yield from list(super().evaluate(structures, properties))[:-1]
 
     (_, equals), _ = check_against_direct_call(
-        lambda: FakeEvaluator(exact), lambda: Short(exact), STRUCTURES, ["energy"]
+        lambda: evaluator_of(exact), lambda: Short({"energy": 1.0}), STRUCTURES, ["energy"]
     )
     assert equals.failed and "1 of the direct call" in equals.detail
 
 
 def test_errors_of_either_side_are_failures():
-    repeats, equals, _ = check(lambda *_: WorkerDiedError("it died"))
+    repeats, equals, _ = check(raising(WorkerDiedError("it died")))
     assert repeats.failed and repeats.detail == "it died"
     assert equals.failed
-    repeats, equals, _ = check(exact, lambda *_: ModelError("no such element"))
+    repeats, equals, _ = check(exact, raising(ModelError("no such element")))
     assert repeats.passed
     assert equals.failed and "no such element" in equals.detail
 
@@ -166,7 +171,7 @@ def test_an_evaluator_that_does_not_start_is_a_failure():
     def fail():
         raise StartupError("no interpreter")
 
-    for starts in ((fail, lambda: FakeEvaluator(exact)), (lambda: FakeEvaluator(exact), fail)):
+    for starts in ((fail, lambda: evaluator_of(exact)), (lambda: evaluator_of(exact), fail)):
         checks, _ = check_against_direct_call(*starts, STRUCTURES, ["energy"])
         assert checks[1].failed
         assert any("no interpreter" in c.detail for c in checks)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 from ase.build import molecule
@@ -20,8 +18,8 @@ from rootstock.runtime.session import Session
 from rootstock.settings.root import Root
 from rootstock.structures import from_atoms
 from rootstock.testing import fake_environment
-from tests.support.command_line import run
 from tests.support.comparisons import identical
+from tests.support.fake_builds import root_with_fake_build
 from tests.support.paths import PROBE
 from tests.support.probe_env import Reference
 from tests.support.structures import copper
@@ -107,14 +105,6 @@ def test_an_error_of_a_structure_does_not_affect_the_next(probe_root):
     direct.close()
 
 
-def test_a_direct_call_that_ends_early_is_an_error(probe_root):
-    spec = prepare("probe-misbehaving", root=probe_root, device="cpu")
-    atoms = copper(1)
-    atoms.info["do"] = "exit-3"
-    with pytest.raises(StartupError, match="status 3"):
-        list(DirectCall(spec, "cpu").evaluate([from_atoms(atoms)], ["energy"]))
-
-
 # --- verify ---------------------------------------------------------------------------------------
 
 
@@ -129,9 +119,8 @@ def test_a_model_in_its_environment(probe_root, tmp_path):
     assert latest(root, "probe", "emt") == [verification]
     assert verification.device == "cpu" and verification.host and verification.build
     assert set(verification.repeat_noise) >= {"energy", "forces", "stress"}
-    assert checks[DIRECT].detail.startswith("bit for bit")
-    if not any(verification.repeat_noise.values()):
-        assert checks[DIRECT].detail == "bit for bit"
+    assert not any(verification.repeat_noise.values())
+    assert checks[DIRECT].detail == checks["repeats itself"].detail == "bit for bit"
     (health,) = [entry for entry in status(root) if entry.name == "probe"]
     assert f"verified on {verification.host} cpu" in health.detail
 
@@ -162,10 +151,10 @@ def test_arguments_belong_to_a_model_string(make):
 
 
 def test_the_public_fake_model_passes_on_the_samples(tmp_path):
-    environment = fake_environment()
-    verification = verify("misbehaving", environment=environment, root=tmp_path, device="cpu")
+    root = root_with_fake_build(tmp_path, "fake", fake_environment().read_text())
+    verification = verify("fake-misbehaving", root=root, device="cpu")
     failed = {check.name.rpartition(" (")[0] for check in verification.checks if check.failed}
-    # springs to the origin: neither translations nor lattice vectors keep the energy
+    # springs to one point: neither translations nor lattice vectors keep the energy
     assert failed == {
         "a translation keeps the energy",
         "a shift by a lattice vector keeps the energy",
@@ -182,7 +171,7 @@ def test_a_model_that_returns_nan_fails(probe_root):
 
 
 def test_a_model_that_does_not_start_is_an_error(probe_root):
-    with pytest.raises(StartupError):
+    with pytest.raises(StartupError, match="the model's own words"):
         verify("probe-do-raise", root=probe_root, device="cpu")
 
 
@@ -194,17 +183,25 @@ def test_a_model_that_prints_a_lot_is_verified(probe_root, tmp_path, monkeypatch
         assert verify(calc, [copper(1)]).passed
 
 
-def with_settings(folder, name, settings):
-    """Write the probe's file with a table [tool.rootstock]."""
-    path = folder / f"{name}_env.py"
-    path.write_text(
-        PROBE.read_text().replace("# ///\n", f"# [tool.rootstock]\n# {settings}\n# ///\n", 1)
-    )
-    return path
+def test_a_model_that_evaluates_no_sample_fails(tmp_path):
+    text = PROBE.read_text().replace('atoms.info.get("do", "")', '"raise"')
+    root = root_with_fake_build(tmp_path, "refuses", text)
+    verification = verify("refuses-misbehaving", root=root, device="cpu")
+    (check,) = verification.checks
+    assert check.failed and check.name == "evaluates a sample structure"
+    assert "the model's own words" in check.detail
+    assert not verification.passed
+    assert latest(root, "refuses", "misbehaving") == [verification]
+
+
+def with_settings(settings):
+    """Return the probe's file with a table [tool.rootstock]."""
+    return PROBE.read_text().replace("# ///\n", f"# [tool.rootstock]\n# {settings}\n# ///\n", 1)
 
 
 def test_an_unknown_setting_is_an_error(tmp_path):
-    path = with_settings(tmp_path, "typo", 'element = "Cu"')
+    path = tmp_path / "typo_env.py"
+    path.write_text(with_settings('element = "Cu"'))
     with pytest.warns(UserWarning, match="'element'"):
         calc = RootstockCalculator("emt", environment=path, root=tmp_path / "root")
     with pytest.raises(EnvironmentFileError, match=r"'element'.*'elements'"):
@@ -213,22 +210,10 @@ def test_an_unknown_setting_is_an_error(tmp_path):
 
 
 def test_the_elements_of_the_file_are_checked(tmp_path):
-    path = with_settings(tmp_path, "claims", 'elements = "Cu Na Xx"')
-    verification = verify("emt", environment=path, root=tmp_path / "root", device="cpu", threads=1)
+    root = root_with_fake_build(tmp_path, "claims", with_settings('elements = "Cu Na Xx"'))
+    verification = verify("claims-emt", root=root, device="cpu", threads=1)
     check = by_name(verification)["works for Cu Na Xx"]
     assert check.failed
     assert "Na: " in check.detail and "Xx: there is no such element" in check.detail
     assert "Cu: " not in check.detail
     assert any(c.passed and c.name.endswith("(Cu2)") for c in verification.checks)
-
-
-def test_the_command(probe_root):
-    arguments = ["--root", str(probe_root), "--device", "cpu", "--json"]
-    result = run("verify", "probe-emt", *arguments)
-    assert result.exit_code == 0, result.output
-    (verification,) = json.loads(result.stdout)["verifications"]
-    assert verification["model"] == "probe-emt"
-    assert {check["outcome"] for check in verification["checks"]} <= {"passed", "not applicable"}
-    result = run("verify", "probe-misbehaving", *arguments)  # wrong forces
-    assert result.exit_code == 9
-    assert json.loads(result.stdout)["passed"] is False

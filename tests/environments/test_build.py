@@ -89,9 +89,9 @@ def test_all_of_tool_uv_counts(root, tmp_path):
     [
         ({"dependencies": '"no-such-package-zzz"'}, "no-such-package-zzz was not found"),
         ({"dependencies": '"six==99"'}, r"there is no version of six==99"),
-        ({"dependencies": '"six ==== 1"'}, "own words"),
+        ({"dependencies": '"six ==== 1"'}, "uv's output"),
         ({"extra": '[tool.rootstock]\npython = "3.99"'}, "3.99"),
-        ({"extra": "[tool.uv]\nindex-url = 5"}, "own words"),
+        ({"extra": "[tool.uv]\nindex-url = 5"}, "uv's output"),
     ],
 )
 def test_a_failed_build_shows_uvs_message_and_leaves_nothing(root, parts, message):

@@ -10,7 +10,7 @@ import pytest
 from ase.build import bulk
 
 from rootstock import BuildError, RootstockCalculator, find_root
-from rootstock.environments.build import install, prepare_environment
+from rootstock.environments.build import build_environment, prepare_environment
 from rootstock.environments.discovery import find_environment
 from rootstock.environments.lockfile import read_lock
 from rootstock.environments.options import BuildOptions
@@ -96,7 +96,7 @@ def test_site_packages_that_do_not_fit(root, site, dependencies, options, messag
         pythons["OLD"] = str(make_site(tmp_path / "old", six="1.4"))
     options = {name: pythons.get(value, value) for name, value in options.items()}
     with pytest.raises(BuildError, match=message):
-        install(file, QUIET, BuildOptions(system_site_packages=True, **options))
+        build_environment(file, QUIET, BuildOptions(system_site_packages=True, **options))
     assert not history(file)
 
 
@@ -122,7 +122,7 @@ def test_site_packages_with_a_real_pytorch(root, torch_root):
     (root.writable.environments / "my_env.py").write_text(TORCH_FILE)
     file = find_environment("my", root)
     options = BuildOptions(python=str(chgnet.python), system_site_packages=True)
-    install(file, QUIET, options)
+    build_environment(file, QUIET, options)
     lock = read_lock(file.writable.lock)
     # six is in CHGNet's environment, in the version that its plotting needs
     assert set(lock.packages) <= {"six"}

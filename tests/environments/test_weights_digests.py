@@ -10,15 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from rootstock.environments import weights
-from rootstock.environments.weights import (
-    WeightsFile,
-    file_digest,
-    folder_digest,
-    make_record,
-    weights_digests,
-    write_record,
-)
+from rootstock.environments import digests
+from rootstock.environments.digests import file_digest, folder_digest
+from rootstock.environments.weights import WeightsFile, make_record, weights_digests, write_record
 from rootstock.errors import WeightsError
 
 
@@ -152,7 +146,7 @@ def test_a_folder_is_read_once_while_it_stays_the_same(folder, opened):
 
 
 def test_a_large_folder_is_cached_as_a_whole(tmp_path, opened):
-    count = weights._digest.cache_info().maxsize + 10
+    count = digests._digest.cache_info().maxsize + 10
     for number in range(count):
         (tmp_path / f"{number}.bin").write_bytes(b"")
     opened.clear()
@@ -201,23 +195,53 @@ def test_weights_that_cannot_be_read_are_an_error(folder, monkeypatch):
     def refuse(self, *args, **kwargs):
         raise PermissionError(13, "Permission denied", str(self))
 
-    weights._digest.cache_clear()
-    weights._digest_of_files.cache_clear()
+    digests._digest.cache_clear()
+    digests._digest_of_files.cache_clear()
     monkeypatch.setattr(Path, "open", refuse)
     for path in (folder, folder / "model.json"):
         with pytest.raises(WeightsError, match=r"can't be read: .*Permission denied"):
             weights_digests(None, "mace", str(path))
 
 
-def test_recorded_files_have_their_recorded_digests(root):
-    files = (WeightsFile("cache/a.pt", 4, "ab" * 32),)
+def test_fetched_files_have_the_digests_of_what_they_are_now(root):
+    files = (WeightsFile("cache/a.pt", 4, "ab" * 32), WeightsFile("cache/gone.pt", 4, "cd" * 32))
     write_record(root, make_record("mace", "medium", "build", files))
-    assert weights_digests(root, "mace", "medium") == {"cache/a.pt": "ab" * 32}
-    assert weights_digests(root, "mace", "small") == {}
-    assert weights_digests(None, "mace", "medium") == {}
+    root.create()
+    (root.path / "cache" / "a.pt").write_bytes(b"aaaa")
+    now = hashlib.sha256(b"aaaa").hexdigest()
+    assert weights_digests(root, "mace", "medium") == {
+        "cache/a.pt": now,
+        "cache/gone.pt": "cd" * 32,
+    }
+
+
+def test_weights_that_were_neither_fetched_nor_loaded_are_not_known(root):
+    assert weights_digests(root, "mace", "small") is None
+    assert weights_digests(None, "mace", "medium") is None
+    assert weights_digests(root, "mace", "small", opened=()) == {}
+
+
+def test_files_that_loading_opened_stand_for_weights_that_were_not_fetched(root, tmp_path):
+    cache = root.path / "cache"
+    cache.mkdir(parents=True)
+    for name in ("a.pt", "a.pt.lock", "empty"):
+        (cache / name).write_bytes(b"" if name == "empty" else b"aaaa")
+    (tmp_path / "elsewhere.pt").write_bytes(b"aaaa")
+    opened = [*cache.iterdir(), cache / "removed.pt", tmp_path / "elsewhere.pt"]
+    digests = weights_digests(root, "mace", "small", opened=map(str, opened))
+    assert digests == {"cache/a.pt": hashlib.sha256(b"aaaa").hexdigest()}
+
+
+def test_paths_in_the_options_count(root, folder):
+    path = folder / "model.json"
+    digest = file_digest(path)
+    options = {"a": "text", "b": [1, {"weights": str(path)}], "c": "model.json"}
+    assert weights_digests(root, "mace", "small", options) == {str(path): digest}
+    both = {str(path): digest, str(folder): folder_digest(folder)}
+    assert weights_digests(root, "mace", str(folder), options) == both
 
 
 @pytest.mark.parametrize("argument", ["", "model.json", "/no/such/file"])
 def test_an_argument_that_is_no_path_has_no_digest(folder, monkeypatch, argument):
     monkeypatch.chdir(folder)
-    assert weights_digests(None, "mace", argument) == {}
+    assert weights_digests(None, "mace", argument, opened=()) == {}

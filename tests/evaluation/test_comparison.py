@@ -56,9 +56,9 @@ def test_the_sign_of_a_zero_is_a_bit():
         ("crystal_fea", np.full(6, np.inf), np.ones(6), "not finite"),
         ("stress", np.zeros(6), np.zeros((3, 3)), "shape"),
         ("energy", np.float32(1.5), np.float64(1.5), "dtype"),
-        ("energy", "low", 1.0, "no number"),
-        ("energy", "low", "low", "no number"),
-        ("forces", [[1.0], [1.0, 2.0]], FORCES, "no number"),
+        ("energy", "low", 1.0, "not numeric"),
+        ("energy", "low", "low", "not numeric"),
+        ("forces", [[1.0], [1.0, 2.0]], FORCES, "not numeric"),
     ],
 )
 def test_problems_name_the_property(name, first, second, problem, swapped):

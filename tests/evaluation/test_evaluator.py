@@ -20,12 +20,13 @@ from ase.calculators.socketio import SocketClient, SocketClosed
 from rootstock import IPICalculator
 from rootstock.conformance.direct_call import DirectCall
 from rootstock.environments.discovery import find_environment
-from rootstock.errors import ModelError, PropertyMissingError, RootstockError
+from rootstock.errors import ModelError, PropertyMissingError
 from rootstock.evaluation.evaluator import Evaluator
 from rootstock.runtime.arguments import make_spec
 from rootstock.runtime.session import Session
 from rootstock.settings.root import Root
 from rootstock.structures import from_atoms, to_atoms
+from rootstock.testing import FakeEvaluator
 from tests.support.environment_files import write_environment_file
 from tests.support.fake_builds import add_fake_build
 from tests.support.structures import copper
@@ -61,25 +62,11 @@ Springs: type[Calculator] = NAMESPACE["Springs"]
 KINDS = ["session", "direct call", "i-PI calculator", "fake"]
 
 
-class Fake:
-    """The least that satisfies the protocol."""
-
-    provenance = {"model": "springs"}
-
-    def evaluate(self, structures, properties):
-        wanted = tuple(properties)
-        for structure in structures:
-            atoms, calc = to_atoms(structure), Springs()
-            try:
-                calc.calculate(atoms, wanted, [])
-            except RuntimeError as error:
-                yield ModelError(str(error))
-                continue
-            missing = [name for name in wanted if name not in calc.results]
-            yield PropertyMissingError(", ".join(missing)) if missing else calc.results
-
-    def close(self):
-        pass
+def springs(structure):
+    """Return the results of the same model in this process."""
+    calc = Springs()
+    calc.calculate(to_atoms(structure), ["energy"], [])
+    return calc.results
 
 
 @contextlib.contextmanager
@@ -120,8 +107,12 @@ def evaluator(request, spec):
         if request.param == "i-PI calculator":
             yield stack.enter_context(ipi_calculator())
             return
-        made = {"session": lambda: Session(spec), "direct call": lambda: DirectCall(spec, "cpu")}
-        made_evaluator = made.get(request.param, Fake)()
+        make = {
+            "session": lambda: Session(spec),
+            "direct call": lambda: DirectCall(spec, "cpu"),
+            "fake": lambda: FakeEvaluator(springs, provenance={"model": "springs"}),
+        }
+        made_evaluator = make[request.param]()
         stack.callback(made_evaluator.close)
         yield made_evaluator
 
@@ -165,6 +156,13 @@ def test_structures_and_properties_may_be_any_iterables(evaluator):
     assert all({"energy", "forces"} <= set(results) for results in outcomes)
 
 
+def test_a_plain_string_names_one_property(evaluator):
+    asked = structures(1, 2)
+    outcomes = list(evaluator.evaluate(asked, "energy"))
+    for structure, results in zip(asked, outcomes):
+        assert np.isclose(results["energy"], energy(structure), rtol=1e-12)
+
+
 def test_an_error_takes_the_place_of_its_results(evaluator):
     asked = structures(1, 200, 2, 300)
     good, bad, good_too, bad_too = evaluator.evaluate(asked, ["energy"])
@@ -178,7 +176,9 @@ def test_a_property_that_the_model_has_not(evaluator):
     """An error of each structure, and no results without what was asked for."""
     outcomes = list(evaluator.evaluate(structures(1, 2), iter(["energy", "charges"])))
     assert len(outcomes) == 2
-    assert all(isinstance(outcome, RootstockError) for outcome in outcomes)
+    for outcome in outcomes:
+        assert isinstance(outcome, PropertyMissingError)
+        assert "charges" in str(outcome)
     (results,) = evaluator.evaluate(structures(1), ["energy"])
     assert "energy" in results
 
@@ -202,11 +202,15 @@ def test_close_may_be_called_twice_and_before_any_use(evaluator):
 
 def test_close_after_an_evaluation(evaluator):
     assert len(list(evaluator.evaluate(structures(1), ["energy"]))) == 1
+    if isinstance(evaluator, Session):
+        assert evaluator.is_running
     evaluator.close()
+    if isinstance(evaluator, Session):
+        assert not evaluator.is_running
     evaluator.close()
 
 
-@pytest.mark.parametrize("cls", [Session, DirectCall, IPICalculator, Fake])
+@pytest.mark.parametrize("cls", [Session, DirectCall, IPICalculator, FakeEvaluator])
 def test_each_has_the_protocols_methods(cls):
     for name in ("evaluate", "close"):
         expected = inspect.signature(getattr(Evaluator, name)).parameters

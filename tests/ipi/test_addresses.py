@@ -79,7 +79,7 @@ def test_a_file_at_the_path_is_kept(tmp_path):
         pass
     assert path.read_text() == "precious"
     nowhere = UnixAddress(tmp_path / "no" / "such" / "folder")
-    with pytest.raises(ConfigurationError, match="can't be made"), listen(nowhere):
+    with pytest.raises(ConfigurationError, match="can't create"), listen(nowhere):
         pass
 
 

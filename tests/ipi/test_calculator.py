@@ -93,7 +93,7 @@ def test_extras_and_a_molecule(tmp_path):
         ([READY], "closed the connection|connection broke"),
         ([READY, REPLY[:50]], "closed the connection|connection broke"),
         ([READY, READY], "did not answer GETFORCE"),
-        ([READY, REPLY[:20] + m.INTEGER.pack(5)], "answered for 5 atoms"),
+        ([READY, REPLY[:20] + m.INTEGER.pack(5)], "returned forces of 5 atoms"),
         ([READY, REPLY[:-9] + m.INTEGER.pack(-1)], "extras of -1 bytes"),
         ([READY, REPLY[:-9] + m.INTEGER.pack(2**31 - 1)], "at most"),
     ],

@@ -42,7 +42,7 @@ def test_history_and_rollback(root, monkeypatch):
     assert prepare_environment(find_environment("my", root), QUIET).build.id == old.build.id
     assert [h.state for h in status(root) if h.name == "my"] == ["ready"]
     result = run("rollback", "my", "--root", root.path)
-    assert result.exit_code == 2 and "no older environment" in result.stderr
+    assert result.exit_code == 2 and "no older build" in result.stderr
     rollback(find_environment("my", root), new.build.id)
     assert prepare_environment(find_environment("my", root), QUIET).build.id == new.build.id
 

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from rootstock.environments.build import install, prepare_environment, relock
+from rootstock.environments.build import build_environment, prepare_environment, relock
 from rootstock.environments.builds import current_build
 from rootstock.environments.discovery import find_environment
 from rootstock.environments.lockfile import changes, read_lock
@@ -68,14 +68,14 @@ def test_lock_builds_nothing_and_makes_the_build_stale(root):
 def test_force_makes_another_build(root):
     file = add_to_root(root, dependencies="")
     first = prepare_environment(file, QUIET)
-    second = install(file, QUIET, BuildOptions(force=True))
+    second = build_environment(file, QUIET, BuildOptions(force=True))
     assert second.build.id.startswith(f"{first.build.id}-") and first.python.exists()
     assert prepare_environment(file, QUIET).build.id == second.build.id
 
 
 def test_another_python(root):
     file = add_to_root(root, dependencies="")
-    built = install(file, QUIET, BuildOptions(python="3.12"))
+    built = build_environment(file, QUIET, BuildOptions(python="3.12"))
     version = subprocess.run(
         [built.python, "--version"], capture_output=True, text=True, check=True
     )

@@ -110,7 +110,7 @@ def test_another_user_adds_their_own_file(shared):
     output = as_user(
         shared,
         "from pathlib import Path\n"
-        "from rootstock.environments.discovery import available\n"
+        "from rootstock.environments.discovery import available_environments\n"
         "from rootstock.maintenance.add_files import add_files\n"
         "from rootstock.maintenance.doctor import doctor\n"
         "from rootstock.maintenance.fetch import fetch\n"
@@ -119,7 +119,7 @@ def test_another_user_adds_their_own_file(shared):
         "own = Path.home() / 'own_env.py'\n"
         "own.write_text((shared_root.shared.environments / 'probe_env.py').read_text())\n"
         "add_files(shared_root, [own])\n"
-        "origins = {e.name: e.origin for e in available(shared_root)}\n"
+        "origins = {e.name: e.origin for e in available_environments(shared_root)}\n"
         "print(origins['own'], origins['probe'], origins['chgnet'])\n"
         "print({h.name: h.state for h in status(shared_root)})\n"
         "print([f.level for f in doctor(shared_root) if f.topic == 'root'])\n"
@@ -158,4 +158,4 @@ def test_init_of_another_users_root_is_refused(shared):
         "try:\n    initialise_root(find_root(root))\n"
         "except RootError as error:\n    print(error)\n",
     )
-    assert "you may not write to it" in output
+    assert "you can't write to it" in output

@@ -157,8 +157,12 @@ def test_a_forked_child_leaves_the_parents_pin(root, environment):
     session.report()
     child = os.fork()
     if child == 0:
-        session.close()
-        os._exit(0)
+        status = 1
+        try:
+            session.close()
+            status = 0
+        finally:
+            os._exit(status)
     assert os.waitpid(child, 0)[1] == 0
     assert planned(root) == {}
     session.close()

@@ -1,25 +1,21 @@
-"""Files of a group-shared root are the group's, and the caller's umask stays its own.
+"""Fetched files of a group-shared root are the group's; the caller's umask stays its own.
 
 The umask belongs to the whole process: a thread of the caller that writes a file during a download
-must not find another one.
+must not find another one. ``tests/settings/test_umask.py`` has what holds without a download.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import signal
 import stat
-import threading
 from pathlib import Path
 
 import pytest
 
 from rootstock import fetch
 from rootstock.settings.root import Layer
-from rootstock.support.files import umask
 from rootstock.support.progress import Progress
 from tests.support.paths import PROBE
+from tests.support.umask import current_umask
 from tests.support.waiting import background, wait_until
 
 #: A model whose ``setup()`` writes weights, then waits for a file ``go`` beside them.
@@ -37,21 +33,8 @@ def setup(model, device):
 """
 
 
-def current_umask() -> int:
-    """Return this process's umask without changing it, as ``os.umask`` would."""
-    status = Path("/proc/self/status").read_text()
-    return int(re.search(r"^Umask:\t(\d+)$", status, re.MULTILINE)[1], 8)
-
-
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode) & 0o777
-
-
-@pytest.fixture(params=[0o077, 0o022], ids=oct)
-def callers_umask(request):
-    before = os.umask(request.param)
-    yield request.param
-    os.umask(before)
 
 
 @pytest.fixture
@@ -89,52 +72,3 @@ def test_ones_own_root_keeps_the_umask(user_layer, callers_umask):
     assert mode(layer.cache / "probe" / "weights.bin") == 0o666 & ~callers_umask
     (record,) = layer.records.rglob("downloads.json")
     assert mode(record) == 0o666 & ~callers_umask
-
-
-def test_the_umask_comes_back_after_an_error(shared_layer, callers_umask):
-    with pytest.raises(ZeroDivisionError):
-        with shared_layer.writable_by_group():
-            assert current_umask() == 0o002
-            raise ZeroDivisionError
-    assert current_umask() == callers_umask
-
-
-def hold(block, entered: threading.Event, leave: threading.Event) -> None:
-    with block():
-        entered.set()
-        leave.wait(10)
-
-
-def test_threads_that_leave_in_another_order_leave_the_callers_umask(shared_layer, callers_umask):
-    """As when many sessions start at once, each of which writes its pin."""
-    first, second = threading.Event(), threading.Event()
-    leave_first, leave_second = threading.Event(), threading.Event()
-    with background(hold, shared_layer.writable_by_group, first, leave_first) as done:
-        assert first.wait(10)
-        with background(hold, lambda: umask(0o077), second, leave_second):
-            second.wait(0.2)  # it has to wait for the first
-            leave_first.set()
-            assert wait_until(lambda: done)
-            assert second.wait(10)
-            leave_second.set()
-    assert current_umask() == callers_umask
-
-
-def test_one_block_inside_another(shared_layer, callers_umask):
-    with shared_layer.writable_by_group(), umask(0o077), shared_layer.writable_by_group():
-        assert current_umask() == 0o002
-    assert current_umask() == callers_umask
-
-
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # of a process with threads
-def test_a_child_that_is_forked_during_a_block_does_not_wait_for_ever(callers_umask):
-    entered, leave = threading.Event(), threading.Event()
-    with background(hold, lambda: umask(0o002), entered, leave):
-        assert entered.wait(10)
-        child = os.fork()
-        if child == 0:
-            signal.alarm(5)
-            with umask(0o077):
-                os._exit(0)
-        leave.set()
-        assert os.waitpid(child, 0)[1] == 0

@@ -10,14 +10,14 @@ from ase.build import bulk, molecule
 from rootstock import RootstockCalculator, find_root
 from rootstock.conformance import verify
 from rootstock.environments.build import relock
-from rootstock.environments.discovery import available, find_environment
+from rootstock.environments.discovery import available_environments, find_environment
 from rootstock.environments.lockfile import read_lock
 from rootstock.errors import SetupError
 from rootstock.support.progress import Progress
 from tests.support.paths import REPO
 
 CATALOGUE = find_root("/nowhere")
-FILES = {entry.name: entry.file for entry in available(CATALOGUE)}
+FILES = {entry.name: entry.file for entry in available_environments(CATALOGUE)}
 FAMILIES = [
     "mace",
     "chgnet",

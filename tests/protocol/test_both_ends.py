@@ -12,7 +12,7 @@ from ase.build import bulk
 
 from rootstock.errors import ModelError, PropertyMissingError, ProtocolError
 from rootstock.protocol import messages as m
-from rootstock.protocol.client import Client, serve
+from rootstock.protocol.client import Client, run_client
 from rootstock.protocol.frames import Connection
 from rootstock.protocol.server import Server
 from rootstock.structures import from_atoms
@@ -30,11 +30,11 @@ def test_a_step_is_answered_and_fixed_inputs_are_sent_once():
     first = structure()
     with connected(model) as server:
         for _ in range(3):
-            results = server.evaluate(first, ["energy"])
+            results = server.evaluate_one(first, ["energy"])
             assert results == {"energy": float(first.positions.sum())}
-        server.evaluate(structure(), ["energy"])  # an equal copy
+        server.evaluate_one(structure(), ["energy"])  # an equal copy
         assert model.fixed_inputs_received == 1
-        server.evaluate(structure(2), ["forces", "energy"])
+        server.evaluate_one(structure(2), ["forces", "energy"])
         assert model.fixed_inputs_received == 2
     assert model.calls[0]["properties"] == ["energy"]
     assert model.calls[-1]["properties"] == ["energy", "forces"]
@@ -45,8 +45,8 @@ def test_a_step_is_answered_and_fixed_inputs_are_sent_once():
 def test_results_do_not_alias_the_next_call():
     model = ScriptedModel(lambda call: {"forces": np.full((4, 3), float(len(model.calls)))})
     with connected(model) as server:
-        first = server.evaluate(structure(), ["forces"])["forces"]
-        server.evaluate(structure(), ["forces"])
+        first = server.evaluate_one(structure(), ["forces"])["forces"]
+        server.evaluate_one(structure(), ["forces"])
         assert (first == 1).all()
         first += 1  # the caller may change them
 
@@ -62,7 +62,7 @@ def test_results_may_change_their_layout():
     model = ScriptedModel(lambda call: answers[len(model.calls) - 1])
     with connected(model) as server:
         for answer in answers:
-            results = server.evaluate(structure(), ["energy"])
+            results = server.evaluate_one(structure(), ["energy"])
             assert results.keys() == answer.keys()
             assert results.get("note") == answer.get("note")
 
@@ -75,11 +75,11 @@ def test_an_error_arrives_with_its_traceback_and_the_client_continues():
 
     with connected(ScriptedModel(answer)) as server:
         with pytest.raises(ModelError, match="LookupError: its own words") as caught:
-            server.evaluate(structure(bad=True), ["energy"])
+            server.evaluate_one(structure(bad=True), ["energy"])
         assert "in answer" in str(caught.value.__cause__)
         assert "protocol/client.py" not in str(caught.value.__cause__)
         assert server.synchronised
-        assert server.evaluate(structure(), ["energy"]) == {"energy": 2.0}
+        assert server.evaluate_one(structure(), ["energy"]) == {"energy": 2.0}
 
 
 def test_an_error_in_the_fixed_inputs_answers_every_step_until_they_change():
@@ -93,8 +93,8 @@ def test_an_error_in_the_fixed_inputs_answers_every_step_until_they_change():
         bad = structure(bad=True)
         for _ in range(2):
             with pytest.raises(ModelError, match="picky"):
-                server.evaluate(bad, ["energy"])
-        assert server.evaluate(structure(), ["energy"]) == {"energy": 0.0}
+                server.evaluate_one(bad, ["energy"])
+        assert server.evaluate_one(structure(), ["energy"]) == {"energy": 0.0}
 
 
 def test_a_property_that_the_model_refuses_is_missing():
@@ -104,13 +104,13 @@ def test_a_property_that_the_model_refuses_is_missing():
         raise PropertyNotImplementedError("no stress")
 
     with connected(ScriptedModel(answer)) as server, pytest.raises(PropertyMissingError):
-        server.evaluate(structure(), ["stress"])
+        server.evaluate_one(structure(), ["stress"])
 
 
 def test_loading_that_fails_can_be_tried_again():
     server_socket, client_socket = socket.socketpair()
     client = Connection(client_socket)
-    thread = threading.Thread(target=serve, args=(client, ScriptedModel({"energy": 0.0})))
+    thread = threading.Thread(target=run_client, args=(client, ScriptedModel({"energy": 0.0})))
     thread.start()
     server = Server(Connection(server_socket))
     with pytest.raises(ModelError, match="no such weights"):
@@ -144,7 +144,7 @@ def test_the_client_refuses_garbage(pair, sent):
 
 def test_status_is_answered_at_any_time(pair):
     connection, peer = pair
-    thread = threading.Thread(target=serve, args=(connection, ScriptedModel({"energy": 0.0})))
+    thread = threading.Thread(target=run_client, args=(connection, ScriptedModel({"energy": 0.0})))
     thread.start()
     peer.sendall(m.STATUS[:5])
     peer.sendall(m.STATUS[5:] + m.STATUS)
@@ -173,7 +173,7 @@ def test_the_server_refuses_garbage(pair, answer):
     peer.sendall(answer)
     peer.shutdown(socket.SHUT_WR)
     with pytest.raises(ProtocolError):
-        server.evaluate(structure(), ["energy"], time.monotonic() + 5)
+        server.evaluate_one(structure(), ["energy"], time.monotonic() + 5)
     assert not server.synchronised
     assert not server.reply_pending
 
@@ -202,7 +202,7 @@ def test_a_step_is_one_write_and_one_read_on_each_side():
     server_socket, client_socket = socket.socketpair()
     client = Connection(client_socket)
     client._sock = CountingSocket(client_socket, client_calls)
-    thread = threading.Thread(target=serve, args=(client, model))
+    thread = threading.Thread(target=run_client, args=(client, model))
     thread.start()
     server = Server(Connection(server_socket))
     server._connection._sock = CountingSocket(server_socket, server_calls)
@@ -216,11 +216,11 @@ def test_a_step_is_one_write_and_one_read_on_each_side():
             time.sleep(0.01)
         return client_calls[-1:] == ["recvmsg_into"]
 
-    server.evaluate(large, ["forces"])  # fixed inputs and layout are sent with the first step
+    server.evaluate_one(large, ["forces"])  # fixed inputs and layout are sent with the first step
     assert reading()
     del server_calls[:], client_calls[:]
     for _ in range(10):
-        server.evaluate(large, ["forces"])
+        server.evaluate_one(large, ["forces"])
     assert server_calls == ["sendmsg", "recvmsg_into"] * 10
     assert reading()
     assert client_calls == ["sendmsg", "recvmsg_into"] * 10

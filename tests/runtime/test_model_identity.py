@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from rootstock import find_root, prepare
 from rootstock.environments.environment import Environment
 from rootstock.environments.environment_file import read_environment_file
 from rootstock.environments.weights import WeightsFile, make_record, write_record
+from rootstock.protocol.data import WorkerReport
 from rootstock.runtime.arguments import make_spec
 from rootstock.runtime.provenance import ModelIdentity, identify
 from rootstock.testing import fake_environment
@@ -103,30 +105,58 @@ def test_the_options_count(root, digest):
 
 
 def test_recorded_weights_count(root, digest):
-    def with_record(sha256: str) -> str:
-        files = (WeightsFile("cache/a.pt", 4, sha256), WeightsFile("cache/b.pt", 4, "00" * 32))
-        for file in files:
-            path = root.path / file.path
-            path.write_bytes(b"xxxx")
-        write_record(root, make_record("fake", "null", "build", files))
+    def with_weights(content: bytes) -> str:
+        (root.path / "cache" / "a.pt").write_bytes(content)
         return identify(spec_of(root)).digest
 
-    first = with_record("ab" * 32)
+    (root.path / "cache" / "a.pt").write_bytes(b"aaaa")
+    files = (WeightsFile("cache/a.pt", 4, hashlib.sha256(b"aaaa").hexdigest()),)
+    write_record(root, make_record("fake", "null", "build", files))
+    first = with_weights(b"aaaa")
     assert first != digest
-    assert with_record("cd" * 32) not in (first, digest)
-    assert with_record("ab" * 32) == first
+    assert with_weights(b"bbbb") not in (first, digest)  # although the record says otherwise
+    assert with_weights(b"aaaa") == first
 
 
+def test_weights_that_were_not_fetched_count_once_they_are_loaded(root, digest):
+    report = WorkerReport(("energy",), "cpu", "a.Calculator", "3.11", {})
+    assert identify(spec_of(root)).weights is None
+    assert identify(spec_of(root), report).weights == ()
+    path = root.path / "cache" / "a.pt"
+    digests = {digest, identify(spec_of(root), report).digest}
+    for content in (b"aaaa", b"bbbb"):
+        path.write_bytes(content)
+        digests.add(identify(spec_of(root), replace(report, opened=(str(path),))).digest)
+    assert len(digests) == 4
+
+
+def test_a_path_in_the_options_counts_by_its_content(root, tmp_path):
+    def with_weights(folder: str, content: bytes) -> ModelIdentity:
+        path = tmp_path / folder / "mine.pt"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        return identify(spec_of(root, setup_kwargs={"weights": str(path)}))
+
+    first = with_weights("a", b"mine")
+    assert first.options == '{"weights":"mine.pt"}'
+    assert first.digest == with_weights("b", b"mine").digest
+    assert first.digest != with_weights("a", b"more").digest
+
+
+@pytest.mark.parametrize("in_place", [True, False])
 @pytest.mark.parametrize("content", [b"same", b"longer"])
-def test_a_path_whose_file_was_overwritten_is_another_model(root, tmp_path, content):
+def test_a_path_whose_file_was_overwritten_is_another_model(root, tmp_path, content, in_place):
     weights = tmp_path / "mine.pt"
     weights.write_bytes(b"mine")
     spec = spec_of(root, f"fake-{weights}")
     before = identify(spec)
     assert before.argument == "mine.pt"
     assert before.weights == (("mine.pt", hashlib.sha256(b"mine").hexdigest()),)
-    (tmp_path / "new").write_bytes(content)
-    (tmp_path / "new").replace(weights)
+    if in_place:
+        weights.write_bytes(content)
+    else:
+        (tmp_path / "new").write_bytes(content)
+        (tmp_path / "new").replace(weights)
     after = identify(spec)
     assert after.weights == (("mine.pt", hashlib.sha256(content).hexdigest()),)
     assert after.digest != before.digest
@@ -188,5 +218,5 @@ def test_the_provenance_names_the_identity(make, probe_root):
     calc = make("probe-null")
     identity = calc.provenance.identity
     spec = prepare("probe-null", root=probe_root, threads=3)
-    assert identity == identify(spec).digest
+    assert identity == identify(spec, calc.report).digest
     assert calc.provenance.lock == identify(spec).lock != ""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
+import shutil
 
 import pytest
 
@@ -10,10 +12,10 @@ import rootstock.calculator
 from rootstock import ConfigurationError, RootstockCalculator, prepare
 from rootstock.environments import build as build_module
 from rootstock.environments.builds import all_builds
-from rootstock.environments.discovery import find_environment
+from rootstock.environments.discovery import find_environment, read_again
 from rootstock.environments.uv import Uv
 from rootstock.environments.weights import WeightsFile, make_record, write_record
-from rootstock.errors import UnknownArgumentError
+from rootstock.errors import StartupError, UnknownArgumentError
 from rootstock.runtime import preparation
 from rootstock.runtime.arguments import make_spec
 from rootstock.runtime.session import Session
@@ -23,6 +25,7 @@ from rootstock.testing import fake_environment
 from tests.support.builds import QUIET
 from tests.support.environment_files import add_to_root
 from tests.support.fake_builds import add_fake_build
+from tests.support.scripts import output_of
 from tests.support.structures import copper
 
 
@@ -44,7 +47,7 @@ def no_builds(monkeypatch):
 
     for module, name in (
         (build_module, "_build"),
-        (build_module, "install"),
+        (build_module, "build_environment"),
         (build_module, "prepare_environment"),
         (preparation, "prepare_environment"),
         (Uv, "run"),
@@ -136,7 +139,7 @@ def test_a_calculator_and_prepare_pin_the_same_build(make, built_probe_root):
     assert calc.spec == prepare("probe-null", root=built_probe_root, device="cpu", threads=1)
 
 
-def test_weights_of_a_read_only_root_are_linked(root, tmp_path):
+def test_each_start_links_the_weights_of_a_read_only_root(root, tmp_path):
     spec = pinned_spec(root, "fake-null")
     weights = root.shared.cache / "fake" / "weights.bin"
     weights.parent.mkdir()
@@ -149,7 +152,53 @@ def test_weights_of_a_read_only_root_are_linked(root, tmp_path):
     assert prepared.build == "new"  # of the shared root: its maintainer decides
     assert prepared.offline
     link = layered.writable.path / file.path
-    assert link.is_symlink() and link.samefile(weights)
+    session = Session(prepared)
+    try:
+        for _ in range(2):  # the user may clean their layer in between
+            session.report()
+            assert link.is_symlink() and link.samefile(weights)
+            session.stop()
+            shutil.rmtree(layered.writable.path)
+            session._report = None
+    finally:
+        session.close()
+
+
+def test_a_file_that_was_edited_after_it_was_prepared_is_refused(root):
+    spec = pinned_spec(root)
+    path = spec.environment.file.path
+    path.write_text(path.read_text() + "\n# edited\n")
+    session = Session(spec)
+    try:
+        with pytest.raises(StartupError, match=r"fake_env\.py was edited since model 'fake-null'"):
+            session.report()
+    finally:
+        session.close()
+
+
+def test_an_unprepared_spec_uses_the_file_as_it_is_when_it_is_prepared(root, no_builds):
+    """As after a pickle: the root's file and build were replaced in the meantime."""
+    unprepared = make_spec("fake-null", root=root)
+    path = unprepared.environment.file.path
+    path.write_text(path.read_text() + "\n# edited\n")
+    edited = find_environment("fake", root)
+    assert read_again(unprepared.environment) == edited != unprepared.environment
+    assert read_again(edited) is edited
+
+
+def test_a_prepared_build_is_spared_until_the_process_ends(root, no_builds):
+    spec = pinned_spec(root)
+    add_fake_build(spec.environment, "new", current=True)
+    code = """
+import pickle, sys
+from rootstock import prepare
+from rootstock.environments.pins import pinned_builds
+spec = pickle.loads(bytes.fromhex(sys.argv[1]))
+prepare(prepare(spec))
+print(*[path.name for path in pinned_builds(spec.root.writable)])
+"""
+    assert output_of(code, pickle.dumps(spec).hex()).strip() == "old"
+    assert list((root.writable.records / "pins").iterdir()) == []
 
 
 # --- what it is given -----------------------------------------------------------------------------

@@ -78,7 +78,7 @@ def test_equal_arguments_make_equal_specs(probe_root, spec):
         {"timeout": None},
         {"startup_timeout": 1.0},
         {"offline": True},
-        {"record_opened_files": True},
+        {"record_opened_files": False},
         {"build": "another"},
     ],
     ids=lambda change: next(iter(change)),

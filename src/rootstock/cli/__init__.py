@@ -1,4 +1,4 @@
-"""The command line: one file per command. Only ``output`` prints."""
+"""The command line: one file per command."""
 
 from .app import app, main
 

@@ -7,25 +7,25 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from .demo import demo
-from .doctor import doctor
-from .fetch import fetch
-from .gc import gc
-from .history import history
-from .init import init
-from .install import install
-from .list import list_environments
-from .lock import lock
-from .new import new
-from .pack import pack
-from .rollback import rollback
-from .run import run
-from .serve import serve
-from .show import show_environment
-from .status import status
-from .uninstall import uninstall
-from .unpack import unpack
-from .verify import verify
+from .demo import demo_command
+from .doctor import doctor_command
+from .fetch import fetch_command
+from .gc import gc_command
+from .history import history_command
+from .init import init_command
+from .install import install_command
+from .list import list_command
+from .lock import lock_command
+from .new import new_command
+from .pack import pack_command
+from .rollback import rollback_command
+from .run import run_command
+from .serve import serve_command
+from .show import show_command
+from .status import status_command
+from .uninstall import uninstall_command
+from .unpack import unpack_command
+from .verify import verify_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,23 +39,28 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 _PANELS: dict[str, list[tuple[str, Callable[..., None]]]] = {
-    "Use models": [("demo", demo), ("run", run), ("serve", serve), ("list", list_environments)],
+    "Use models": [
+        ("demo", demo_command),
+        ("run", run_command),
+        ("serve", serve_command),
+        ("list", list_command),
+    ],
     "Manage environments and weights": [
-        ("init", init),
-        ("install", install),
-        ("uninstall", uninstall),
-        ("status", status),
-        ("fetch", fetch),
-        ("verify", verify),
-        ("history", history),
-        ("rollback", rollback),
-        ("show", show_environment),
-        ("lock", lock),
-        ("new", new),
-        ("pack", pack),
-        ("unpack", unpack),
-        ("gc", gc),
-        ("doctor", doctor),
+        ("init", init_command),
+        ("install", install_command),
+        ("uninstall", uninstall_command),
+        ("status", status_command),
+        ("fetch", fetch_command),
+        ("verify", verify_command),
+        ("history", history_command),
+        ("rollback", rollback_command),
+        ("show", show_command),
+        ("lock", lock_command),
+        ("new", new_command),
+        ("pack", pack_command),
+        ("unpack", unpack_command),
+        ("gc", gc_command),
+        ("doctor", doctor_command),
     ],
 }
 for panel, commands in _PANELS.items():
@@ -77,7 +82,7 @@ def common(
         False, "--version", callback=_version, is_eager=True, help="Show the version."
     ),
 ) -> None:
-    """Handle the options that belong to no command."""
+    """Handle the options of the program itself."""
     del version  # its callback has done it
 
 

@@ -18,6 +18,7 @@ from .options import (
     SetupOption,
     ThreadsOption,
     TracebackOption,
+    complete_models,
     model_arguments,
 )
 from .output import reporting_errors, show
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from .result_table import StructureResults
 
-__all__ = ["demo"]
+__all__ = ["demo_command"]
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ class Demo:
         return Group(self.first.renderable(), line)
 
 
-def demo(  # noqa: PLR0913, PLR0917  options, which are never passed by position
-    model: str = typer.Option("chgnet", help="Model string."),
+def demo_command(  # noqa: PLR0913, PLR0917  options, which are never passed by position
+    model: str = typer.Option("chgnet", help="Model string.", autocompletion=complete_models),
     environment: Optional[Path] = EnvironmentOption,
     device: str = DeviceOption,
     threads: Optional[int] = ThreadsOption,
@@ -69,12 +70,12 @@ def demo(  # noqa: PLR0913, PLR0917  options, which are never passed by position
         from ase.build import bulk
 
         from ..calculator import RootstockCalculator
-        from .result_table import evaluate
+        from .result_table import compute_results
 
         atoms = bulk("Cu", "fcc", a=3.6) * (5, 5, 5)
         arguments = model_arguments(root, cluster, environment, device, threads, setup)
         with RootstockCalculator(model, **arguments) as calc:
-            first = evaluate(atoms, calc)
+            first = compute_results(atoms, calc)
             atoms.rattle(0.01, seed=1)
             started = time.perf_counter()
             atoms.get_forces()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..maintenance.doctor import Finding
 
-__all__ = ["doctor"]
+__all__ = ["doctor_command"]
 
 
 @dataclass(frozen=True)
@@ -37,17 +37,17 @@ class Report:
         return table("", ("topic", "level", "detail", "fix"), rows, keep_first=True)
 
 
-def doctor(
+def doctor_command(
     root: Optional[Path] = RootOption,
     cluster: Optional[str] = ClusterOption,
     as_json: bool = JsonOption,
 ) -> None:
     """Check uv, Pythons, disk, network, GPU and permissions (exit code 9 on problems)."""
     with reporting_errors():
-        from ..maintenance.doctor import doctor as run_checks
+        from ..maintenance.doctor import doctor
         from ..settings.root import find_root
 
-        findings = tuple(run_checks(find_root(root, cluster)))
+        findings = tuple(doctor(find_root(root, cluster)))
         show(Report(findings), as_json)
         if any(finding.level == "problem" for finding in findings):
             raise typer.Exit(CHECK_FAILED)

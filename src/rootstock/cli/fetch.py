@@ -24,7 +24,7 @@ from .output import reporting_errors, show
 if TYPE_CHECKING:
     from ..environments.weights import WeightsRecord
 
-__all__ = ["fetch"]
+__all__ = ["fetch_command"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Fetched:
         return "\n".join(lines)
 
 
-def fetch(  # noqa: PLR0913, PLR0917  options, which are never passed by position
+def fetch_command(  # noqa: PLR0913, PLR0917  options, which are never passed by position
     models: list[str] = typer.Argument(help="Model strings.", autocompletion=complete_models),
     environment: Optional[Path] = EnvironmentOption,
     device: str = typer.Option("cpu", "--device", help="Device to load the model on."),
@@ -68,13 +68,13 @@ def fetch(  # noqa: PLR0913, PLR0917  options, which are never passed by positio
 ) -> None:
     """Download weights where there is a network; workers run offline afterwards. Needs no GPU."""
     with reporting_errors(traceback=traceback):
-        from ..maintenance.fetch import fetch as fetch_model
+        from ..maintenance.fetch import fetch
         from ..runtime.arguments import make_spec
 
         arguments = model_arguments(root, cluster, environment, device, threads, setup)
         # all are resolved first: a misspelt name costs no download
         specs = [make_spec(model, check_weights=False, **arguments) for model in models]
-        records = tuple(fetch_model(model, **arguments) for model in models)
+        records = tuple(fetch(model, **arguments) for model in models)
         licences = {
             record.model: spec.environment.file.licence(spec.argument)
             for record, spec in zip(records, specs)

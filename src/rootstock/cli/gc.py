@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ..maintenance.gc import Leftover
 
-__all__ = ["gc"]
+__all__ = ["gc_command"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Collection:
     removed : bool
         Whether they were removed.
     items : tuple of Leftover
-        The entries.
+        Files and folders, with the reason.
     failed : tuple of Leftover
         Entries that could not be removed, with the reason.
     """
@@ -48,16 +48,16 @@ class Collection:
         return table(title, ("path", "reason"), rows)
 
 
-def gc(  # noqa: PLR0913, PLR0917  options, which are never passed by position
-    yes: bool = typer.Option(False, "--yes", "-y", help="Don't ask."),
-    dry_run: bool = typer.Option(False, help="Only show the plan."),
-    days: float = typer.Option(30.0, help="Keep environments that were replaced this long."),
-    caches: bool = typer.Option(False, help="Also caches that no record names."),
+def gc_command(  # noqa: PLR0913, PLR0917  options, which are never passed by position
+    yes: bool = typer.Option(False, "--yes", "-y", help="Remove without asking."),
+    dry_run: bool = typer.Option(False, help="Only show what would be removed."),
+    days: float = typer.Option(30.0, help="Days for which replaced builds are kept."),
+    caches: bool = typer.Option(False, help="Also remove caches that no record names."),
     root: Optional[Path] = RootOption,
     cluster: Optional[str] = ClusterOption,
     as_json: bool = JsonOption,
 ) -> None:
-    """Remove old environments and leftovers of killed builds; shows the plan first."""
+    """Remove old builds and leftovers of killed builds; shows them first."""
     with reporting_errors():
         from ..maintenance.gc import collect, plan_collection
         from ..settings.root import find_root

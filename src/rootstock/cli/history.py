@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..maintenance.history import BuildEntry
 
 
-__all__ = ["history"]
+__all__ = ["history_command"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class History:
         return table(self.name, ("build", "", "built (UTC)", "by", "with"), rows, keep_first=True)
 
 
-def history(
+def history_command(
     name: str = typer.Argument(help="Name of an environment.", autocompletion=complete_names),
     root: Optional[Path] = RootOption,
     cluster: Optional[str] = ClusterOption,
@@ -59,8 +59,8 @@ def history(
     """List builds: when, by whom and with what; 'rollback' goes back to one."""
     with reporting_errors():
         from ..environments.discovery import find_environment
-        from ..maintenance.history import history as builds_of
+        from ..maintenance.history import history
         from ..settings.root import find_root
 
         environment = find_environment(name, find_root(root, cluster))
-        show(History(name, tuple(builds_of(environment))), as_json)
+        show(History(name, tuple(history(environment))), as_json)

@@ -11,7 +11,7 @@ import typer
 from .options import ClusterOption, JsonOption, RootOption
 from .output import reporting_errors, show
 
-__all__ = ["init"]
+__all__ = ["init_command"]
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Made:
     Attributes
     ----------
     root : str
-        Its path.
+        Path of the root.
     group : str or None
-        The group that maintains it together.
+        The group that maintains it.
     """
 
     root: str
@@ -31,18 +31,18 @@ class Made:
 
     def renderable(self) -> str:
         """Return the next command."""
-        whose = f" for group {self.group}" if self.group else ""
+        group = f" for group {self.group}" if self.group else ""
         return (
-            f"{self.root} is ready{whose}. Next: rootstock install chgnet --root {self.root}\n"
-            f"Users name it with ROOTSTOCK_ROOT={self.root}, or a site's config file does."
+            f"{self.root} is ready{group}. Next: rootstock install chgnet --root {self.root}\n"
+            f"Users choose it with ROOTSTOCK_ROOT={self.root}, or a config file sets it."
         )
 
 
-def init(
+def init_command(
     root: Optional[Path] = RootOption,
     cluster: Optional[str] = ClusterOption,
     shared: Optional[str] = typer.Option(
-        None, "--shared", help="Group that maintains it together; everyone may read."
+        None, "--shared", help="Unix group that maintains the root; all users may read it."
     ),
     as_json: bool = JsonOption,
 ) -> None:

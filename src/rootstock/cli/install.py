@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..environments.options import BuildOptions
     from ..settings.root import Root
 
-__all__ = ["install"]
+__all__ = ["install_command"]
 
 
 @dataclass(frozen=True)
@@ -42,23 +42,23 @@ class Installed:
 
     def renderable(self) -> str:
         """Return a line for each."""
-        lines = [f"{name} is ready ({key})" for name, key in self.environments.items()]
+        lines = [f"{name} is ready ({build})" for name, build in self.environments.items()]
         for name, changes in self.changed.items():
             lines += [f"  {name}: {change}" for change in changes or ["nothing changed"]]
         lines += [f"the weights of {model} are fetched" for model in self.fetched]
         return "\n".join([*lines, f"in {self.root}"])
 
 
-def install(  # noqa: PLR0913, PLR0917  options, which are never passed by position
+def install_command(  # noqa: PLR0913, PLR0917  options, which are never passed by position
     names: list[str] = typer.Argument(
-        help="Names of environments, files NAME_env.py, or folders of such.",
+        help="Names of environments, files NAME_env.py, or folders of these files.",
         autocompletion=complete_names,
     ),
-    models: Optional[str] = typer.Option(None, help="Fetch the weights of these: medium,small"),
-    upgrade: bool = typer.Option(False, help="Resolve anew and list the changes."),
+    models: Optional[str] = typer.Option(None, help="Also fetch these weights: medium,small"),
+    upgrade: bool = typer.Option(False, help="Ignore the lock; list the changes."),
     force: bool = typer.Option(False, help="Build even if up to date; replace files."),
-    python: Optional[str] = typer.Option(None, help="Version or interpreter."),
-    torch_backend: Optional[str] = typer.Option(None, help="uv's name: cpu, cu128, auto, ..."),
+    python: Optional[str] = typer.Option(None, help="Python version or interpreter."),
+    torch_backend: Optional[str] = typer.Option(None, help="PyTorch build: cpu, cu128, auto, ..."),
     system_site_packages: Optional[bool] = typer.Option(
         None, help="Use the packages that --python has installed."
     ),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ..environments.discovery import AvailableEnvironment
 
-__all__ = ["list_environments"]
+__all__ = ["list_command"]
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def _entry(available: AvailableEnvironment) -> Entry:
     )
 
 
-def list_environments(
+def list_command(
     name: Optional[str] = typer.Argument(
         None, help="Show the models of this environment.", autocompletion=complete_names
     ),
@@ -165,11 +165,13 @@ def list_environments(
 ) -> None:
     """List environments, or the models of one environment."""
     with reporting_errors():
-        from ..environments.discovery import available, known_files, unknown_name
+        from ..environments.discovery import available_environments, known_files, unknown_name
         from ..settings.root import find_root
 
         target = find_root(root, cluster)
-        entries = tuple(_entry(item) for item in available(target) if name in (None, item.name))
+        entries = tuple(
+            _entry(item) for item in available_environments(target) if name in (None, item.name)
+        )
         if name is None:
             usage = target.writable.usage() if sizes else {}
             show(Listing(str(target.path), entries, usage), as_json)

@@ -14,7 +14,7 @@ from .output import reporting_errors, show
 if TYPE_CHECKING:
     from ..environments.lockfile import Change
 
-__all__ = ["lock"]
+__all__ = ["lock_command"]
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,11 @@ class Locked:
     Attributes
     ----------
     path : str
-        Its path.
+        Path of the lock.
     packages : int
-        How many it pins.
+        Number of packages that it pins.
     changes : tuple of Change
-        Differences from the one before.
+        Differences from the previous lock.
     """
 
     path: str
@@ -42,11 +42,11 @@ class Locked:
         return "\n".join(lines if self.changes else [*lines, "  nothing changed"])
 
 
-def lock(  # noqa: PLR0913, PLR0917  options, which are never passed by position
+def lock_command(  # noqa: PLR0913, PLR0917  options, which are never passed by position
     name: str = typer.Argument(help="Name of an environment.", autocompletion=complete_names),
     upgrade: bool = typer.Option(False, help="Ignore the pins of the existing lock."),
-    python: Optional[str] = typer.Option(None, help="Version or interpreter."),
-    torch_backend: Optional[str] = typer.Option(None, help="uv's name: cpu, cu128, auto, ..."),
+    python: Optional[str] = typer.Option(None, help="Python version or interpreter."),
+    torch_backend: Optional[str] = typer.Option(None, help="PyTorch build: cpu, cu128, auto, ..."),
     system_site_packages: Optional[bool] = typer.Option(
         None, help="Leave out the packages that --python has installed."
     ),
@@ -56,7 +56,7 @@ def lock(  # noqa: PLR0913, PLR0917  options, which are never passed by position
     cluster: Optional[str] = ClusterOption,
     as_json: bool = JsonOption,
 ) -> None:
-    """Make or refresh a lock without building; 'install' builds what it says."""
+    """Create or update a lock without building; 'install' builds from it."""
     with reporting_errors():
         from ..environments.build import relock
         from ..environments.discovery import find_environment

@@ -12,7 +12,7 @@ from ..support.files import explain
 from .options import JsonOption
 from .output import reporting_errors, show
 
-__all__ = ["new"]
+__all__ = ["new_command"]
 
 _TEMPLATE = '''\
 # /// script
@@ -62,7 +62,7 @@ class Written:
         return f"wrote {self.path}. Edit it, then: rootstock install {self.path}"
 
 
-def new(
+def new_command(
     name: str = typer.Argument(help="Name of the environment: model strings begin with it."),
     folder: Path = typer.Option(Path(), help="Where to write NAME_env.py."),
     as_json: bool = JsonOption,

@@ -75,12 +75,12 @@ def model_arguments(
 
 
 def setup_arguments(pairs: Optional[list[str]]) -> dict[str, Any]:
-    """Turn ``key=value`` into arguments of ``setup()``; values are JSON, or else text.
+    """Convert ``key=value`` into arguments of ``setup()``; values are JSON, or else text.
 
     Raises
     ------
     ConfigurationError
-        A pair has another form.
+        A pair does not have the form ``key=value``.
     """
     arguments = {}
     for pair in pairs or []:
@@ -96,12 +96,12 @@ def setup_arguments(pairs: Optional[list[str]]) -> dict[str, Any]:
 
 
 def complete_names(incomplete: str) -> list[str]:
-    """Return names of environments that begin so; for the shell's completion."""
+    """Return names of environments that begin with `incomplete`; for the shell's completion."""
     return sorted(name for name in _offered() if name.startswith(incomplete))
 
 
 def complete_models(incomplete: str) -> list[str]:
-    """Return model strings that begin so; for the shell's completion."""
+    """Return model strings that begin with `incomplete`; for the shell's completion."""
     from ..environments.model_strings import model_string
 
     strings = {model_string(name, model) for name, models in _offered().items() for model in models}
@@ -109,12 +109,12 @@ def complete_models(incomplete: str) -> list[str]:
 
 
 def _offered() -> dict[str, list[str]]:
-    from ..environments.discovery import available
+    from ..environments.discovery import available_environments
     from ..settings.root import find_root
 
     with contextlib.suppress(RootstockError):  # completion prints no errors
         return {
             entry.name: list(entry.file.models) if entry.file else []
-            for entry in available(find_root())
+            for entry in available_environments(find_root())
         }
     return {}

@@ -1,4 +1,4 @@
-"""The one place that prints and decides exit codes."""
+"""Printing of results and errors, and exit codes."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def table(
 
 
 class Result(Protocol):
-    """The result of a command: a frozen dataclass that can show itself."""
+    """The result of a command: a frozen dataclass with an output for terminals."""
 
     def renderable(self) -> RenderableType:
         """Return the output for a terminal."""
@@ -92,7 +92,7 @@ def show(result: Result, as_json: bool) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Return JSON data; a float that JSON lacks becomes null."""
+    """Return JSON data; NaN and infinities become null."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, dict):

@@ -11,7 +11,7 @@ import typer
 from .options import ClusterOption, JsonOption, RootOption, complete_names
 from .output import reporting_errors, show
 
-__all__ = ["pack"]
+__all__ = ["pack_command"]
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Packed:
     Attributes
     ----------
     path : str
-        Its path.
+        Path of the archive.
     bytes : int
-        Its size.
+        Its size in bytes.
     models : tuple of str
         Models whose weights are in it.
     """
@@ -37,11 +37,11 @@ class Packed:
         weights = f" with the weights of {', '.join(self.models)}" if self.models else ""
         return (
             f"wrote {self.path} ({self.bytes / 2**20:.0f} MiB){weights}. "
-            f"There: rootstock unpack {Path(self.path).name} --root FOLDER"
+            f"On the other machine: rootstock unpack {Path(self.path).name} --root FOLDER"
         )
 
 
-def pack(
+def pack_command(
     name: str = typer.Argument(help="Name of an environment.", autocompletion=complete_names),
     output: Optional[Path] = typer.Option(
         None, "-o", "--output", help="Archive; NAME.tar by default. .gz and .xz compress."
@@ -53,10 +53,10 @@ def pack(
     """Write a built environment, its lock and its weights into one file."""
     with reporting_errors():
         from ..environments.discovery import find_environment
-        from ..maintenance.pack import pack as write
+        from ..maintenance.pack import pack
         from ..settings.root import find_root
 
         target = find_root(root, cluster)
         path = output or Path(f"{name}.tar")
-        models = write(find_environment(name, target), path)
+        models = pack(find_environment(name, target), path)
         show(Packed(str(path), path.stat().st_size, tuple(models)), as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from ..calculator import RootstockCalculator
     from ..runtime.provenance import Provenance
 
-__all__ = ["StructureResults", "evaluate", "read_structure"]
+__all__ = ["StructureResults", "compute_results", "read_structure"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class StructureResults:
     natoms : int
         Number of atoms.
     seconds : float
-        Time for the results, the start and a build included.
+        Time for the results, including a build and the worker's start.
     results : dict
         All results of the model's calculator, in ASE's units.
     provenance : Provenance
@@ -78,15 +79,15 @@ def _shown(value: Any) -> str:
     return f"{shape}, largest magnitude {np.abs(array).max():.6g}"
 
 
-def evaluate(
+def compute_results(
     atoms: Atoms, calc: RootstockCalculator, output: Optional[Path] = None
 ) -> StructureResults:
-    """Evaluate energy, forces, stress and all further results; write them if asked to.
+    """Compute energy, forces, stress and all further results; write them to `output` if given.
 
     Raises
     ------
     ModelError
-        The model failed; names elements that its environment file does not state.
+        The model failed; the message names elements that it does not know.
     OutputError
         The file can't be written.
     """
@@ -111,13 +112,14 @@ def evaluate(
 
 
 def _with_elements(error: ModelError, atoms: Atoms, calc: RootstockCalculator) -> ModelError:
-    """Return an error that names elements which the model does not know, where that is known."""
+    """Return an error that names the elements that the model does not know, if there are any."""
     spec = calc.spec
     known = spec.environment.file.elements(spec.argument)
     symbols = sorted(set(atoms.get_chemical_symbols()))
     unknown = [s for s in symbols if s not in known] if known else []
-    if not unknown:  # a KeyError is how many calculators refuse an element
-        unknown = [s for s in symbols if error.remote_type.endswith("KeyError") and s in str(error)]
+    if not unknown and error.remote_type.endswith("KeyError"):
+        # how many calculators refuse an element: the symbol is the key, or a word of the message
+        unknown = [s for s in symbols if re.search(rf"\b{s}\b", str(error))]
     if not unknown:
         return error
     plural = "s" if len(unknown) > 1 else ""
@@ -130,7 +132,7 @@ def _with_elements(error: ModelError, atoms: Atoms, calc: RootstockCalculator) -
 
 
 def read_structure(path: Path, index: str = "-1") -> Atoms:
-    """Read one structure.
+    """Read one frame of a structure file.
 
     Raises
     ------
@@ -142,9 +144,9 @@ def read_structure(path: Path, index: str = "-1") -> Atoms:
     try:
         return read(path, index=int(index))
     except FileNotFoundError as error:
-        msg = f"there is no file {path}"
+        msg = f"there is no file {path}: check the path"
         raise ConfigurationError(msg) from error
-    except Exception as error:  # ASE's readers raise whatever their parsing meets
+    except Exception as error:  # ASE's readers raise many types of errors
         msg = f"ASE can't read frame {index} of {path}: {type(error).__name__}: {error}"
         raise ConfigurationError(msg) from error
 

@@ -11,7 +11,7 @@ import typer
 from .options import ClusterOption, JsonOption, RootOption, complete_names
 from .output import reporting_errors, show
 
-__all__ = ["rollback"]
+__all__ = ["rollback_command"]
 
 
 @dataclass(frozen=True)
@@ -37,20 +37,18 @@ class RolledBack:
         )
 
 
-def rollback(
+def rollback_command(
     name: str = typer.Argument(help="Name of an environment.", autocompletion=complete_names),
-    build: Optional[str] = typer.Argument(
-        None, help="Build id; by default the one before the current."
-    ),
+    build: Optional[str] = typer.Argument(None, help="Build id; by default the previous build."),
     root: Optional[Path] = RootOption,
     cluster: Optional[str] = ClusterOption,
     as_json: bool = JsonOption,
 ) -> None:
-    """Go back to an earlier build, at once."""
+    """Go back to an earlier build, with its environment file and lock."""
     with reporting_errors():
         from ..environments.discovery import find_environment
-        from ..maintenance.rollback import rollback as go_back
+        from ..maintenance.rollback import rollback
         from ..settings.root import find_root
 
-        entry = go_back(find_environment(name, find_root(root, cluster)), build)
+        entry = rollback(find_environment(name, find_root(root, cluster)), build)
         show(RolledBack(name, entry.id), as_json)

@@ -21,10 +21,10 @@ from .options import (
 )
 from .output import reporting_errors, show
 
-__all__ = ["run"]
+__all__ = ["run_command"]
 
 
-def run(  # noqa: PLR0913, PLR0917  options, which are never passed by position
+def run_command(  # noqa: PLR0913, PLR0917  options, which are never passed by position
     model: str = typer.Argument(
         help="Model string, such as chgnet or mace-medium.", autocompletion=complete_models
     ),
@@ -45,9 +45,9 @@ def run(  # noqa: PLR0913, PLR0917  options, which are never passed by position
     """Compute energy, forces and stress of a structure, and all further results of the model."""
     with reporting_errors(traceback=traceback):
         from ..calculator import RootstockCalculator
-        from .result_table import evaluate, read_structure
+        from .result_table import compute_results, read_structure
 
         atoms = read_structure(structure, index)
         arguments = model_arguments(root, cluster, environment, device, threads, setup)
         with RootstockCalculator(model, **arguments) as calc:
-            show(evaluate(atoms, calc, output), as_json)
+            show(compute_results(atoms, calc, output), as_json)

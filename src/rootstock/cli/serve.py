@@ -21,6 +21,7 @@ from .options import (
     SetupOption,
     ThreadsOption,
     TracebackOption,
+    complete_models,
     model_arguments,
 )
 from .output import reporting_errors
@@ -30,24 +31,26 @@ if TYPE_CHECKING:
 
     from ..ipi.driver import WorkerStatus
 
-__all__ = ["serve"]
+__all__ = ["serve_command"]
 
 #: Seconds between two lines without a terminal, unless a state changes.
 _PAUSE = 30.0
 
 
-def serve(  # noqa: PLR0913, PLR0917  options, which are never passed by position
-    model: str = typer.Argument(help="Model string, such as chgnet or mace-medium."),
-    structure: Path = typer.Option(
-        ..., "--structure", help="Species, in the driver's order: any file that ASE reads."
+def serve_command(  # noqa: PLR0913, PLR0917  options, which are never passed by position
+    model: str = typer.Argument(
+        help="Model string, such as chgnet or mace-medium.", autocompletion=complete_models
     ),
-    socket: Optional[Path] = typer.Option(None, help="Path of the driver's Unix socket."),
+    structure: Path = typer.Option(
+        ..., "--structure", help="Species, in the server's order: any file that ASE reads."
+    ),
+    socket: Optional[Path] = typer.Option(None, help="Path of the server's Unix socket."),
     unix: Optional[str] = typer.Option(None, help="Name of a Unix socket: /tmp/ipi_NAME."),
-    host: Optional[str] = typer.Option(None, help="The driver's host; by default this one."),
-    port: Optional[int] = typer.Option(None, help="The driver's TCP port."),
+    host: Optional[str] = typer.Option(None, help="The server's host; by default this machine."),
+    port: Optional[int] = typer.Option(None, help="The server's TCP port."),
     count: int = typer.Option(1, help="Number of workers, each a separate client."),
-    wait: Optional[float] = typer.Option(None, help="Seconds to wait for the driver."),
-    reconnect: bool = typer.Option(False, help="Wait for the driver again when it ends."),
+    wait: Optional[float] = typer.Option(None, help="Seconds to wait for the server."),
+    reconnect: bool = typer.Option(False, help="Wait for the server again when it ends."),
     extras: bool = typer.Option(True, help="Send results beyond energy, forces and stress."),
     environment: Optional[Path] = EnvironmentOption,
     device: str = DeviceOption,
@@ -60,11 +63,11 @@ def serve(  # noqa: PLR0913, PLR0917  options, which are never passed by positio
 ) -> None:
     """Let i-PI, ASE's SocketIOCalculator or another i-PI server drive a model.
 
-    Waits for a server that is not up yet; ends when the server does, or by Ctrl-C.
+    Waits for a server that is not up yet; ends with the server, or at Ctrl-C.
     """
     with reporting_errors(traceback=traceback):
         from ..calculator import RootstockCalculator
-        from ..ipi.driver import serve as serve_model
+        from ..ipi.driver import serve
         from .result_table import read_structure
 
         atoms = read_structure(structure)
@@ -72,7 +75,7 @@ def serve(  # noqa: PLR0913, PLR0917  options, which are never passed by positio
         calc = RootstockCalculator(model, **arguments)
         signal.signal(signal.SIGTERM, _interrupt)
         with _watching(as_json) as watch:
-            statuses = serve_model(
+            statuses = serve(
                 calc,
                 atoms,
                 socket=socket,
@@ -100,7 +103,7 @@ def _watching(as_json: bool) -> Any:
 
 
 class _Lines:
-    """A line when a state changes, and now and then."""
+    """Prints a line for each worker when a state changes, and every 30 seconds."""
 
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
@@ -111,7 +114,7 @@ class _Lines:
         return self._show
 
     def __exit__(self, *exc_info: object) -> None:
-        """Nothing stays open."""
+        """Do nothing: there is nothing to close."""
 
     def _show(self, clients: tuple[WorkerStatus, ...]) -> None:
         states = tuple(client.state for client in clients)
@@ -127,7 +130,7 @@ class _Lines:
 
 
 class _Screen:
-    """Lines of a terminal that are kept up to date."""
+    """Updates a line for each worker on a terminal."""
 
     def __init__(self) -> None:
         from rich.live import Live

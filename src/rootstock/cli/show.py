@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..maintenance.history import BuildEntry
 
 
-__all__ = ["show_environment"]
+__all__ = ["show_command"]
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Shown:
     Attributes
     ----------
     name, origin, path, summary, licence, paper, cache : str
-        From its file.
+        As in the environment file.
     requires_python : str
-        The Pythons that it allows.
+        Specifier of the allowed Python versions.
     dependencies : tuple of str
-        As declared.
+        Declared dependencies.
     models : dict of str to str
         Model string to description.
     lock : str or None
@@ -84,7 +84,7 @@ class Shown:
         )
 
 
-def show_environment(
+def show_command(
     name: str = typer.Argument(help="Name of an environment.", autocompletion=complete_names),
     root: Optional[Path] = RootOption,
     cluster: Optional[str] = ClusterOption,

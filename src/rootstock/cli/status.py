@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..maintenance.status import Health
 
-__all__ = ["status"]
+__all__ = ["status_command"]
 
 
 @dataclass(frozen=True)
@@ -44,20 +44,20 @@ class Status:
         return table(title, ("name", "state", "detail", "fix"), rows, keep_first=True)
 
 
-def status(
-    check: bool = typer.Option(False, help="Exit code 9 if anything is not healthy."),
+def status_command(
+    check: bool = typer.Option(False, help="End with exit code 9 if something needs a fix."),
     deep: bool = typer.Option(False, help="Also compare the contents of weights."),
     root: Optional[Path] = RootOption,
     cluster: Optional[str] = ClusterOption,
     as_json: bool = JsonOption,
 ) -> None:
-    """Show what is healthy, stale or missing, and the command that fixes it."""
+    """Show the state of environments and weights, and the commands that fix problems."""
     with reporting_errors():
-        from ..maintenance.status import status as look
+        from ..maintenance.status import status
         from ..settings.root import find_root
 
         target = find_root(root, cluster)
-        entries = tuple(look(target, deep=deep))
+        entries = tuple(status(target, deep=deep))
         user_layer = None if target.user_layer is None else str(target.user_layer)
         show(Status(str(target.path), user_layer, entries), as_json)
         if check and any(entry.fix for entry in entries):

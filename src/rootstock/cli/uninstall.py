@@ -11,7 +11,7 @@ import typer
 from .options import ClusterOption, JsonOption, RootOption, complete_names
 from .output import reporting_errors, show
 
-__all__ = ["uninstall"]
+__all__ = ["uninstall_command"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Removed:
         return "\n".join(f"removed {path}" for path in self.paths)
 
 
-def uninstall(
+def uninstall_command(
     name: str = typer.Argument(help="Name of an environment.", autocompletion=complete_names),
     root: Optional[Path] = RootOption,
     cluster: Optional[str] = ClusterOption,
@@ -40,9 +40,9 @@ def uninstall(
     """Remove an environment: builds, file, lock, records. Weights stay until 'gc --caches'."""
     with reporting_errors():
         from ..environments.discovery import find_environment
-        from ..maintenance.uninstall import uninstall as remove
+        from ..maintenance.uninstall import uninstall
         from ..settings.root import find_root
 
         target = find_root(root, cluster)
-        paths = remove(find_environment(name, target))
+        paths = uninstall(find_environment(name, target))
         show(Removed(tuple(map(str, paths))), as_json)

@@ -11,7 +11,7 @@ import typer
 from .options import ClusterOption, JsonOption, RootOption
 from .output import reporting_errors, show
 
-__all__ = ["unpack"]
+__all__ = ["unpack_command"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Unpacked:
         return f"{self.name} is ready ({self.build}): {self.python}"
 
 
-def unpack(
+def unpack_command(
     archive: Path = typer.Argument(help="An archive that 'rootstock pack' wrote."),
     root: Optional[Path] = RootOption,
     cluster: Optional[str] = ClusterOption,
@@ -43,8 +43,8 @@ def unpack(
 ) -> None:
     """Put a packed environment into a root; needs no network, but a Python of its version."""
     with reporting_errors():
-        from ..maintenance.pack import unpack as read
+        from ..maintenance.pack import unpack
         from ..settings.root import find_root
 
-        built = read(archive, find_root(root, cluster))
+        built = unpack(archive, find_root(root, cluster))
         show(Unpacked(built.name, built.build.id, str(built.python)), as_json)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..conformance.records import Verification
     from ..settings.root import Root
 
-__all__ = ["verify"]
+__all__ = ["verify_command"]
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,11 @@ class Verified:
         return Group(*tables)
 
 
-def verify(  # noqa: PLR0913, PLR0917  options, which are never passed by position
+def verify_command(  # noqa: PLR0913, PLR0917  options, which are never passed by position
     models: Optional[list[str]] = typer.Argument(
-        None, help="Model strings; all built ones by default.", autocompletion=complete_models
+        None,
+        help="Model strings; by default all built environments.",
+        autocompletion=complete_models,
     ),
     environment: Optional[Path] = EnvironmentOption,
     device: str = DeviceOption,
@@ -78,14 +80,14 @@ def verify(  # noqa: PLR0913, PLR0917  options, which are never passed by positi
     traceback: bool = TracebackOption,
     as_json: bool = JsonOption,
 ) -> None:
-    """Check models on this machine and device, and record it (exit code 9 if one fails)."""
+    """Check models on this machine and device; record the outcome (exit code 9 if one fails)."""
     with reporting_errors(traceback=traceback):
-        from ..conformance import verify as verify_model
+        from ..conformance import verify
         from ..settings.root import find_root
 
         arguments = model_arguments(root, cluster, environment, device, threads, setup)
         names = models or _built(find_root(root, cluster))
-        verifications = tuple(verify_model(name, **arguments) for name in names)
+        verifications = tuple(verify(name, **arguments) for name in names)
         passed = all(verification.passed for verification in verifications)
         show(Verified(passed, verifications), as_json)
         if not passed:
@@ -94,10 +96,10 @@ def verify(  # noqa: PLR0913, PLR0917  options, which are never passed by positi
 
 def _built(root: Root) -> list[str]:
     from ..environments.build import find_build
-    from ..environments.discovery import available
+    from ..environments.discovery import available_environments
 
     return [
         entry.name
-        for entry in available(root)
+        for entry in available_environments(root)
         if entry.environment is not None and find_build(entry.environment) is not None
     ]

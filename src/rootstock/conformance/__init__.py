@@ -1,4 +1,4 @@
-"""What ``rootstock verify`` checks; its functions serve other projects' tests, too.
+"""The checks of ``rootstock verify``, which other projects can use in their tests.
 
 >>> from rootstock.conformance import verify
 >>> print(verify("chgnet", device="cpu").passed)  # doctest: +SKIP

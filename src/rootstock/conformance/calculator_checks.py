@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import RootstockError
+from ..evaluation.comparison import compare_results, describe_deviations, deviation_unit
 from ..protocol.values import encode_info
 from .check import FAILED, NOT_APPLICABLE, PASSED, Check, outcome
-from ..evaluation.comparison import compare_results, describe_deviations, deviation_unit
 from .finite_differences import position_derivative, strain_derivative
 
 if TYPE_CHECKING:
@@ -66,9 +66,14 @@ def check_calculator(calc: Calculator, atoms: Atoms) -> list[Check]:
     Parameters
     ----------
     calc : Calculator
-        With energy and forces.
+        A calculator with energy and forces.
     atoms : Atoms
-        Not at a stationary point; not changed.
+        The structure, not at a stationary point; it is not changed.
+
+    Returns
+    -------
+    list of Check
+        The outcome of each check; only the first one if the properties are invalid.
     """
     return list(_Subject(calc, atoms).checks())
 
@@ -130,7 +135,7 @@ class _Subject:
         return PASSED, f"{', '.join(results)}; energy {results['energy']:.6f} eV"
 
     def _is_coarse(self, energy: float) -> bool:
-        """Tell if an energy is a single-precision number, whatever type it comes in."""
+        """Return whether an energy has only single precision, whatever its type."""
         return float(np.float32(energy)) == energy and energy != round(energy, 3)
 
     def _input_unchanged(self) -> tuple[str, str]:
@@ -192,7 +197,7 @@ class _Subject:
         for atom, axis in zip(*np.unravel_index(largest, forces.shape)):
             slope = position_derivative(self._energy, self._atoms, atom, axis, step)
             errors.append(_error(float(forces[atom, axis]), -slope))
-        # np.max keeps a NaN, which is within no tolerance; Python's max() may drop it
+        # np.max keeps a NaN, which fails every tolerance; Python's max() may drop it
         return _within(np.max(errors), self._precision.forces_ev_per_angstrom, "eV/Å")
 
     def _stress(self) -> tuple[str, str]:
@@ -225,5 +230,5 @@ def _error(value: float, expected: float) -> float:
 
 
 def _within(error: float, tolerance: float, unit: str) -> tuple[str, str]:
-    """Return outcome and detail; NaN is within no tolerance."""
+    """Return outcome and detail; NaN fails every tolerance."""
     return outcome(error <= tolerance), f"{error:.1e} {unit} (tolerance {tolerance:.0e} {unit})"

@@ -16,11 +16,11 @@ class Check:
     Attributes
     ----------
     name : str
-        What was checked.
+        The statement that was checked.
     outcome : str
         ``"passed"``, ``"failed"`` or ``"not applicable"``.
     detail : str
-        Figures with units, or the problem.
+        Numbers with units, or the problem.
     """
 
     name: str
@@ -39,5 +39,5 @@ class Check:
 
 
 def outcome(passed: object) -> str:
-    """Return the outcome for a condition."""
+    """Return ``"passed"`` or ``"failed"``."""
     return PASSED if passed else FAILED

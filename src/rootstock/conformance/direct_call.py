@@ -1,7 +1,8 @@
-"""The model called directly in its environment: what a worker's results are compared with."""
+"""Direct calls of a model in its environment, for comparison with a worker's results."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import tempfile
@@ -9,8 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..environments.build import interpreter_for
-from ..errors import ModelError, StartupError
+from ..errors import (
+    ModelError,
+    PropertyMissingError,
+    RemoteTracebackError,
+    RootstockError,
+    StartupError,
+    WorkerDiedError,
+)
+from ..properties import check_results, property_names, require_properties
 from ..protocol.values import decode, encode, loads
+from ..runtime.log import WorkerLog
+from ..runtime.process import describe_exit
 from ..runtime.variables import pin_device, worker_variables
 from ..support.processes import ChildProcess
 
@@ -18,14 +29,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from ..evaluation.evaluator import Outcome
-    from ..protocol.data import Structure
+    from ..protocol.data import Results, Structure
     from ..runtime.spec import WorkerSpec
 
 __all__ = ["DirectCall"]
 
 _SCRIPT = Path(__file__).resolve().parent.parent / "worker" / "direct_call.py"
-#: Bytes of the process's stderr that an error shows.
-_TAIL = 500
 
 
 class DirectCall:
@@ -34,7 +43,7 @@ class DirectCall:
     Parameters
     ----------
     spec : WorkerSpec
-        The model; prepared.
+        The model; prepared, see :func:`rootstock.prepare`.
     device : str
         The device that the worker used.
     """
@@ -52,19 +61,25 @@ class DirectCall:
     def evaluate(
         self, structures: Iterable[Structure], properties: Iterable[str]
     ) -> Iterator[Outcome]:
-        """Start the process, evaluate all structures, and yield their results or errors.
+        """Evaluate all structures in one process, then yield their results or errors.
+
+        If the process dies, the first structure without an answer gets a ``WorkerDiedError`` and
+        another process evaluates those after it.
 
         Raises
         ------
         StartupError
-            The process failed as a whole; shows the end of its stderr.
+            A process ended before it had loaded the model; shows the end of its stderr.
         """
-        request = self._request(list(structures), list(properties))
-        for answer in self._run(json.dumps(encode(request)).encode()):
-            if "error" in answer:
-                yield ModelError(answer["error"])
-            else:
-                yield answer["results"]
+        wanted = property_names(properties)
+        remaining = list(structures)
+        while remaining:
+            answers, death = self._run(self._request(remaining, wanted))
+            for structure, answer in zip(remaining, answers):
+                yield _outcome(answer, len(structure.positions), wanted)
+            if len(answers) < len(remaining):
+                yield death
+            remaining = remaining[len(answers) + 1 :]
 
     def close(self) -> None:
         """Do nothing: the process ends with each call of :meth:`evaluate`."""
@@ -89,31 +104,61 @@ class DirectCall:
             ],
         }
 
-    def _run(self, request: bytes) -> list[dict[str, Any]]:
+    def _run(self, request: Any) -> tuple[list[dict[str, Any]], WorkerDiedError]:
+        """Run a process; return its answers, and the error of a structure that has none."""
         spec = self._spec
         python = interpreter_for(spec.environment, spec.build or "")
-        # A file for the answer and a drained pipe for stderr: output of the model stops nothing.
-        with tempfile.TemporaryFile() as answer:
+        # Files, not pipes: output of the model blocks nothing, and helper processes that outlive
+        # the model keep nothing open that is waited for.
+        with tempfile.TemporaryFile() as file, contextlib.closing(WorkerLog()) as log:
             try:
                 with ChildProcess(
-                    [python, "-I", "-B", _SCRIPT, str(answer.fileno())],
-                    inherit=[answer.fileno()],
+                    [python, "-I", "-B", _SCRIPT, str(file.fileno())],
+                    inherit=[file.fileno()],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.DEVNULL,
-                    stderr=subprocess.PIPE,
+                    stderr=log.fileno(),
                     env=worker_variables(spec, self._mask),
                     cwd="/" if spec.root is None else spec.root.working_directory,
                     umask=-1 if spec.root is None else spec.root.writable.umask,
                 ) as child:
-                    _, errors = child.popen.communicate(request)
-                status = child.popen.returncode
-                answer.seek(0)
-                answers: list[dict[str, Any]] = [] if status else decode(json.load(answer))
+                    child.popen.communicate(json.dumps(encode(request)).encode())
+                file.seek(0)
+                # a line that the process did not finish has no newline
+                lines = [json.loads(line) for line in file if line.endswith(b"\n")]
             except (OSError, ValueError) as error:
                 msg = f"the direct call of model {spec.model!r} failed: {error}"
                 raise StartupError(msg) from error
-        if status:
-            tail = errors[-_TAIL:].decode(errors="replace").strip()
-            msg = f"the direct call of model {spec.model!r} ended with status {status}: {tail}"
+            tail = log.tail()
+        status = child.popen.returncode
+        how = f"the direct call of model {spec.model!r} {describe_exit(status)}"
+        if not lines:
+            msg = f"{how} while it loaded the model: {tail}"
             raise StartupError(msg)
-        return answers
+        msg = f"{how} while it calculated: {tail}"
+        return decode(lines[1:]), WorkerDiedError(msg, status, tail)
+
+
+def _outcome(answer: dict[str, Any], natoms: int, wanted: Iterable[str]) -> Outcome:
+    """Return results, checked as those of a worker are, or the error."""
+    if "error" in answer:
+        return _error(answer["error"])
+    results: Results = answer["results"]
+    try:
+        check_results(results, natoms)
+        require_properties(results, wanted)
+    except (ModelError, PropertyMissingError) as error:
+        return error
+    return results
+
+
+def _error(described: dict[str, Any]) -> RootstockError:
+    """Return the error that a worker's server would raise for an exception of the model."""
+    kind, message = described["type"], described["message"]
+    error: RootstockError
+    if "PropertyNotImplementedError" in described["bases"]:
+        error = PropertyMissingError(message)
+    else:
+        error = ModelError(f"{kind.removeprefix('builtins.')}: {message}", kind)
+    error.__cause__ = RemoteTracebackError(described["traceback"])
+    return error

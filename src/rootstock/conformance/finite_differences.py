@@ -41,9 +41,9 @@ def position_derivative(
     atoms : Atoms
         The structure; not changed.
     atom, axis : int
-        Which coordinate.
+        Index of the atom (from 0) and of the coordinate (0, 1, 2 for x, y, z).
     step_angstrom : float
-        Displacement.
+        Displacement in Å.
     """
 
     def displaced(by: float) -> float:

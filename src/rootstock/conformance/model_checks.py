@@ -13,11 +13,11 @@ from ase.data import atomic_numbers
 from ..calculator import RootstockCalculator
 from ..environments.environment_file import check_settings
 from ..errors import ConfigurationError, ModelError, PropertyMissingError, RootstockError
+from ..evaluation.comparison import merge_largest
 from ..runtime.session import Session
 from ..structures import from_atoms
 from .calculator_checks import check_calculator
 from .check import FAILED, Check, outcome
-from ..evaluation.comparison import merge_largest
 from .direct_call import DirectCall
 from .records import Verification, write_verification
 from .repeat_checks import check_against_direct_call
@@ -44,18 +44,18 @@ def verify(
 ) -> Verification:
     """Check a model in its environment; record the outcome for this machine and device.
 
-    Beyond :func:`rootstock.conformance.check_calculator`: whether the model repeats itself, and
-    its noise if it does not; results equal those of the model called directly in its environment,
-    bit for bit or within that noise; and it works for all elements that its environment file
-    claims (``elements`` in ``[tool.rootstock]``).
+    The checks are those of :func:`rootstock.conformance.check_calculator` and three more: the model
+    repeats itself, otherwise its noise is measured; results equal those of the model called
+    directly in its environment, bit for bit or within that noise; the model works for all elements
+    that its environment file claims (``elements`` in ``[tool.rootstock]``).
 
     Parameters
     ----------
     model : str or RootstockCalculator
         Model string, with the calculator's `arguments`, or a calculator, which stays open.
     structures : sequence of Atoms
-        Structures to check it on; by default the first two samples that it evaluates. Models get
-        all their per-atom arrays and ``info``.
+        Structures to check it on, with all their per-atom arrays and ``info``; by default the
+        first two samples that it evaluates.
     **arguments
         Those of :class:`rootstock.RootstockCalculator`.
 

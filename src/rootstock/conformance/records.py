@@ -81,7 +81,7 @@ def latest(root: Root, environment: str, argument: Optional[str] = None) -> list
     environment : str
         Name of the environment.
     argument : str, optional
-        The model; by default all models of the environment.
+        The argument ``model`` of ``setup()``; by default all models of the environment.
     """
     verifications = {}
     for layer in reversed(root.layers):
@@ -91,7 +91,7 @@ def latest(root: Root, environment: str, argument: Optional[str] = None) -> list
             try:
                 verification = _parse(json.loads(path.read_bytes()))
             except (OSError, ValueError, TypeError, KeyError, AttributeError):
-                continue  # of another version, or just being written
+                continue  # written by another version
             verifications[path.parent.name, path.name] = verification
     return list(verifications.values())
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import RootstockError
-from .check import FAILED, Check, outcome
 from ..evaluation.comparison import compare_results, describe_deviations, merge_largest
+from .check import FAILED, Check, outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,7 +45,7 @@ def check_against_direct_call(
     start_worker, start_direct_call : callable
         Return a new evaluator, which is closed before the next one starts.
     structures : sequence of Structure
-        Å.
+        The structures; positions and cells in Å.
     properties : sequence of str
         Properties to ask for; all results are compared.
 
@@ -84,7 +84,7 @@ def _measure_noise(
     noise: dict[str, float],
 ) -> tuple[list[Results], Check]:
     """Return the first results of each structure and the check; add the deviations to `noise`."""
-    # after a single structure comes another one, so that "after others" says something
+    # a single structure is followed by a displaced copy: "after others" needs another structure
     others = [] if len(structures) > 1 else [_displaced(structure) for structure in structures]
     first = _evaluate(worker, [*structures, *others], properties)[: len(structures)]
     in_a_row: dict[str, float] = {}

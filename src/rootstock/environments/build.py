@@ -1,4 +1,4 @@
-"""Lock and build an environment: in a staging directory, the record last, then one rename."""
+"""Lock and build an environment in a staging directory; one rename publishes the build."""
 
 from __future__ import annotations
 
@@ -31,9 +31,10 @@ if TYPE_CHECKING:
     from .environment_file import EnvironmentFile
 
 __all__ = [
+    "build_environment",
     "find_build",
     "find_lock",
-    "install",
+    "installed_digest",
     "interpreter_for",
     "is_up_to_date",
     "prepare_environment",
@@ -49,10 +50,10 @@ def prepare_environment(
     Parameters
     ----------
     environment : Environment
-        A file of the catalogue is copied into the root once it is built. Without a root the
-        environment is uv's own for the script, as ``uv run --script`` has it.
+        A file of the catalogue is copied into the root once it is built. Without a root it is the
+        environment that ``uv run --script`` would use.
     progress : Progress, optional
-        Shows the progress of a build; by default what fits stderr.
+        Shows the progress of a build; by default chosen to suit stderr.
 
     Raises
     ------
@@ -66,22 +67,22 @@ def prepare_environment(
     build = find_build(environment)
     if build is not None:
         return BuiltEnvironment(environment, build)
-    return install(environment, progress)
+    return build_environment(environment, progress)
 
 
-def install(
+def build_environment(
     environment: Environment,
     progress: Optional[Progress] = None,
     options: BuildOptions = DEFAULT_OPTIONS,
 ) -> BuiltEnvironment:
-    """Lock and build, unless the current build is up to date.
+    """Lock and build an environment, unless the current build is up to date.
 
     Parameters
     ----------
     environment, progress
         As for :func:`prepare_environment`; the environment has a root.
     options : BuildOptions
-        How; ``upgrade`` and ``force`` build even if the current build is up to date.
+        Options of the build; ``upgrade`` and ``force`` build even if the current one is up to date.
     """
     progress = progress or default_progress()
     paths = environment.writable
@@ -105,20 +106,21 @@ def relock(
     progress: Optional[Progress] = None,
     options: BuildOptions = DEFAULT_OPTIONS,
 ) -> tuple[Lock, tuple[Change, ...]]:
-    """Make or refresh the lock of an environment without building it.
+    """Create or update the lock of an environment without building it.
 
     Returns
     -------
     Lock
-        The new one.
+        The new lock.
     tuple of Change
-        The differences from the one before.
+        The differences from the previous lock.
     """
     progress = progress or default_progress()
     paths = environment.writable
     paths.layer.create()
     with (
         progress.task(f"locking {environment.name}"),
+        build_lock(paths, progress),
         builds.staging_directory(paths.layer, paths.builds) as staging,
     ):
         before = find_lock(environment)
@@ -147,9 +149,9 @@ def find_lock(environment: Environment) -> Optional[Lock]:
 def find_build(environment: Environment) -> Optional[Build]:
     """Return the build that a calculator uses now, or None if one has to be made.
 
-    Reads a few small files and runs nothing: this is every start but the first. A build has to fit
-    the file's requirements and the lock. Only in a root that the user can just read the current
-    build counts as it is: its maintainer decides when an edited file is built.
+    Reads a few small files and runs no program, because it is a part of every start. A build has to
+    match the file's requirements and the lock, except in a root that the user can only read: its
+    maintainer decides when an edited file is built, and the current build is used until then.
     """
     for paths in environment.layers:
         build = builds.current_build(paths.builds)
@@ -163,7 +165,7 @@ def find_build(environment: Environment) -> Optional[Build]:
 
 
 def is_up_to_date(file: EnvironmentFile, paths: EnvironmentPaths, record: BuildRecord) -> bool:
-    """Tell if a build was made from the file's requirements and the lock of this layer."""
+    """Return whether a build was made from the file's requirements and this layer's lock."""
     lock = read_lock(paths.lock)
     return (
         lock is not None
@@ -178,10 +180,10 @@ def interpreter_for(environment: Environment, build_id: str) -> Path:
     Raises
     ------
     StartupError
-        The root no longer has that build.
+        The root, or uv's cache, no longer has that build.
     """
     if environment.root is None:
-        return _script_interpreter(environment.file, Uv(default_progress()))
+        return _pinned_script_interpreter(environment, build_id)
     build = builds.find_by_id(environment, build_id)
     if build is not None:
         return build.python
@@ -195,13 +197,37 @@ def interpreter_for(environment: Environment, build_id: str) -> Path:
     raise StartupError(msg)
 
 
+def _pinned_script_interpreter(environment: Environment, build_id: str) -> Path:
+    """Return the interpreter in uv's cache; uv names any Python if it has none for the script."""
+    python = _script_interpreter(environment.file, Uv(default_progress()))
+    current = _script_build(python)
+    if current.id != build_id:
+        msg = (
+            f"build {build_id} of {environment.file.path}, which this run uses, is gone: uv's "
+            f"cache has {current.id}. Make a new calculator to prepare the environment again"
+        )
+        raise StartupError(msg)
+    return python
+
+
+def installed_digest(environment: Environment, build_id: str) -> str:
+    """Return the SHA-256 of names and versions of the packages that uv keeps for a script.
+
+    Raises
+    ------
+    StartupError
+        uv's cache no longer has that build.
+    """
+    return _packages_digest(_pinned_script_interpreter(environment, build_id).parent.parent)
+
+
 def _build(environment: Environment, uv: Uv, options: BuildOptions) -> Build:
     paths = environment.writable
     with builds.staging_directory(paths.layer, paths.builds) as staging:
         lock = _lock_to_build(environment, staging, uv, options)
         build_id = _build_id(lock)
         existing = builds.read_build(paths.builds / build_id)
-        if existing is not None and not options.force:  # the file says again what it said before
+        if existing is not None and not options.force:  # built before
             return builds.switch(paths, build_id)
         if existing is not None:
             build_id = f"{build_id}-{secrets.token_hex(2)}"  # running workers keep theirs
@@ -212,11 +238,11 @@ def _build(environment: Environment, uv: Uv, options: BuildOptions) -> Build:
 
 
 def _lock_to_build(environment: Environment, staging: Path, uv: Uv, options: BuildOptions) -> Lock:
-    """Return the existing lock, or make one where it does not fit or `options` ask for another."""
+    """Return the existing lock; make a new one if it does not fit or `options` require it."""
     lock = find_lock(environment)
     chosen = (options.python, options.torch_backend, options.system_site_packages)
-    anew = options.upgrade or chosen != (None, None, None)
-    if lock is None or lock.requirements != environment.file.requirements_digest or anew:
+    resolve = options.upgrade or chosen != (None, None, None)
+    if lock is None or lock.requirements != environment.file.requirements_digest or resolve:
         return make_lock(environment, staging, uv, options)
     write_project(environment.file, staging)
     target = environment.writable.lock
@@ -282,8 +308,19 @@ def _prepare_script(environment: Environment, progress: Progress) -> BuiltEnviro
         uv = Uv(progress)
         purpose = f"preparing the environment of {file.path}"
         uv.run(["sync", "--script", file.path, "--quiet"], purpose, directory=file.path.parent)
-        folder = _script_interpreter(file, uv).parent.parent
-    return BuiltEnvironment(environment, Build(folder, BuildRecord(folder.name)))
+        build = _script_build(_script_interpreter(file, uv))
+    return BuiltEnvironment(environment, build)
+
+
+def _script_build(python: Path) -> Build:
+    """Return uv's environment of a script as a build, named by its folder and its packages."""
+    folder = python.parent.parent
+    return Build(folder, BuildRecord(f"{folder.name}-{_packages_digest(folder)[:16]}"))
+
+
+def _packages_digest(folder: Path) -> str:
+    names = sorted(path.name for path in folder.glob("lib/python*/site-packages/*.dist-info"))
+    return hashlib.sha256(json.dumps(names).encode()).hexdigest()
 
 
 def _script_interpreter(file: EnvironmentFile, uv: Uv) -> Path:
@@ -291,6 +328,9 @@ def _script_interpreter(file: EnvironmentFile, uv: Uv) -> Path:
     output = uv.run(["python", "find", "--script", file.path], purpose, directory=file.path.parent)
     python = Path(output.strip())
     if not python.is_file():
-        msg = f"uv names {python} as the interpreter of {file.path}, but there is no such file"
+        msg = (
+            f"uv reported {python} as the interpreter of {file.path}, but there is no such file: "
+            f"run 'uv sync --script {file.path}'"
+        )
         raise BuildError(msg)
     return python

@@ -1,9 +1,9 @@
-"""The lock on building in a folder. It saves work and is not needed for correctness.
+"""The lock on building in a folder. It avoids duplicate work; correctness does not need it.
 
 Builds go into staging directories, and two builders of the same environment end with the same
-build. So no ``flock``, which many project file systems lack, is trusted: the lock is a file made
-with O_EXCL, whose holder touches it every few seconds. A lock that was not touched for a minute (by
-this machine's clock alone) is taken over, one of a dead process of this machine at once.
+build. Many project file systems lack ``flock``, so the lock is a file created with O_EXCL, which
+its holder touches every few seconds. A lock that was not touched for a minute, measured by this
+machine's clock alone, is taken over; that of a dead process of this machine is taken over at once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import time
 from typing import TYPE_CHECKING, Optional
 
 from ..settings.root import writing
-from .builds import staging_leftovers
+from .builds import staging_directories, staging_leftovers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,10 +30,11 @@ if TYPE_CHECKING:
 
 __all__ = ["build_lock", "leftovers"]
 
+#: Name of the lock file; versions since 0.3 share it, so it can't change.
 _LOCK = ".lease"
-#: Seconds between two touches of a builder, and without one after which it counts as dead.
+#: Seconds between two touches by a builder; seconds without a touch after which it counts as dead.
 _HEARTBEAT, _DEAD = 5.0, 60.0
-#: A lock of another machine untouched for so many seconds is stale, whatever its clock says.
+#: Seconds without a touch after which a lock of another machine is stale, whatever its clock.
 _OLD = 86_400.0
 
 
@@ -50,8 +51,8 @@ def build_lock(paths: EnvironmentPaths, progress: Progress) -> Iterator[None]:
     heartbeat = threading.Thread(target=_keep_touching, args=(lock, stop), daemon=True)
     heartbeat.start()
     try:
-        for path in staging_leftovers(builds):  # this holder is the only living builder
-            _remove(path)
+        for path in staging_directories(builds):  # whoever uses one holds this lock
+            shutil.rmtree(path, ignore_errors=True)
         yield
     finally:
         stop.set()
@@ -60,21 +61,14 @@ def build_lock(paths: EnvironmentPaths, progress: Progress) -> Iterator[None]:
             lock.unlink(missing_ok=True)
 
 
-def _remove(path: Path) -> None:
-    if path.is_symlink():
-        path.unlink(missing_ok=True)
-    else:
-        shutil.rmtree(path, ignore_errors=True)
-
-
 def _keep_touching(lock: Path, stop: threading.Event) -> None:
     while not stop.wait(_HEARTBEAT):
-        with contextlib.suppress(OSError):  # taken over: then the other process builds, too
+        with contextlib.suppress(OSError):  # taken over: then both processes build
             os.utime(lock)
 
 
 def leftovers(builds: Path) -> list[Path]:
-    """Return what killed builds left, unless a living process builds there."""
+    """Return the leftovers of killed builds; none while a live process builds there."""
     lock = builds / _LOCK
     if lock.exists() and not _is_dead(_holder(lock)):
         with contextlib.suppress(OSError):
@@ -102,7 +96,7 @@ def _acquire(lock: Path, progress: Progress) -> str:
 
 
 class _Patience:
-    """Decides when the holder of a lock has shown no sign of life for too long."""
+    """Decides when the holder of a lock has not touched it for too long."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -111,15 +105,15 @@ class _Patience:
 
     def is_exhausted(self, lock: Path, holder: str) -> bool:
         try:
-            sign_of_life = (holder, os.stat(lock).st_mtime_ns)
+            touched = (holder, os.stat(lock).st_mtime_ns)
         except FileNotFoundError:
             return False
         if self._last is None:
             self._progress.line(
                 f"waiting for another process that builds this environment: {holder}"
             )
-        if sign_of_life != self._last:
-            self._last, self._since = sign_of_life, time.monotonic()
+        if touched != self._last:
+            self._last, self._since = touched, time.monotonic()
         return time.monotonic() - self._since > _DEAD
 
 
@@ -131,7 +125,7 @@ def _holder(lock: Path) -> str:
 
 
 def _is_dead(holder: str) -> bool:
-    """Tell if the holder was a process of this machine that is gone."""
+    """Return whether the holder was a process of this machine that has ended."""
     try:
         host, pid, _ = json.loads(holder)
         if host != socket.gethostname():
@@ -140,16 +134,16 @@ def _is_dead(holder: str) -> bool:
     except ProcessLookupError:
         return True
     except (ValueError, TypeError, OSError):
-        return False  # just being written, another user's, or unknown: patience decides
+        return False  # just being written, another user's, or unknown: the timeout decides
     return False
 
 
 def _take_over(lock: Path, holder: str) -> None:
-    """Remove a dead holder's lock, unless another process was quicker."""
-    aside = lock.with_name(f"{_LOCK}-{secrets.token_hex(4)}")
+    """Remove a dead holder's lock, unless another process did so first."""
+    removed = lock.with_name(f"{_LOCK}-{secrets.token_hex(4)}")
     with contextlib.suppress(FileNotFoundError):
-        lock.rename(aside)
-        if _holder(aside) != holder:  # not the dead one's: put it back
+        lock.rename(removed)
+        if _holder(removed) != holder:  # a new holder's lock: put it back
             with contextlib.suppress(FileExistsError):
-                os.link(aside, lock)
-        aside.unlink()
+                os.link(removed, lock)
+        removed.unlink()

@@ -1,4 +1,4 @@
-"""Built environments on disk: the record is written last, one rename switches between them."""
+"""Built environments on disk. A record marks a complete build; one rename switches builds."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ __all__ = [
     "publish",
     "read_build",
     "read_staged_record",
+    "staging_directories",
     "staging_directory",
     "staging_leftovers",
     "switch",
@@ -46,7 +47,7 @@ _CURRENT = "current"
 _STAGING = ".building-"
 #: Copies of what a build was made from, inside the build: what a rollback restores.
 SOURCE_COPY, LOCK_COPY = "rootstock_source.py", "rootstock_lock.toml"
-#: Names on disk of the record's fields that are called otherwise here.
+#: Names on disk of the record's fields that have other names here.
 _ON_DISK = {"id": "key", "requirements": "metadata"}
 
 
@@ -57,17 +58,17 @@ class BuildRecord:
     Attributes
     ----------
     id : str
-        Hash over everything that went in; the folder's name.
+        The build id: a hash of everything that the build was made from; also the folder's name.
     requirements : str
         Digest of the environment file's requirements.
     lock : str
         SHA-256 of the lock.
     python : str
-        The Python that was asked for.
+        The requested Python: a version, or the path of an interpreter.
     uv, host, user, built : str
         uv's version; where, by whom and when it was built (ISO 8601, UTC).
     platform : str
-        For which platform.
+        Platform of the build, as :func:`sysconfig.get_platform`.
     """
 
     id: str
@@ -106,9 +107,9 @@ class Build:
     Attributes
     ----------
     folder : Path
-        Where it is.
+        Folder of the virtual environment.
     record : BuildRecord
-        How it was built.
+        Sources, tools, time and machine of the build.
     """
 
     folder: Path
@@ -174,7 +175,7 @@ def read_build(folder: Path) -> Optional[Build]:
 
 
 def current_build(builds: Path) -> Optional[Build]:
-    """Return the build in use, by the path that a later switch does not change."""
+    """Return the current build, with its own path instead of that of the ``current`` link."""
     try:
         folder = builds / (builds / _CURRENT).readlink()
     except OSError:
@@ -211,9 +212,9 @@ def publish(
     staging : Path
         The finished environment.
     paths : EnvironmentPaths
-        Where it belongs.
+        Paths of the environment in the layer that gets the build.
     record : BuildRecord
-        Its record.
+        The record to write.
     sources : (Path, Path)
         Environment file and lock that it was built from.
     """
@@ -227,27 +228,42 @@ def publish(
         with contextlib.suppress(OSError):  # another process was first
             staging.rename(final)
         if read_build(final) is None:
-            msg = f"{final} could not be put in its place; build again"
+            msg = f"the build could not be moved to {final}: run 'rootstock install' again"
             raise BuildError(msg)
     return switch(paths, record.id)
 
 
 def switch(paths: EnvironmentPaths, build_id: str) -> Build:
-    """Make the complete build `build_id` the current one, by one rename."""
+    """Make the complete build `build_id` the current one, by one rename.
+
+    The age of the replaced build counts from now: running and queued jobs may still need it.
+
+    Raises
+    ------
+    BuildError
+        The build is gone or incomplete; the current build stays.
+    """
     builds = paths.builds
+    build = read_build(builds / build_id)
+    if build is None:
+        msg = (
+            f"{builds / build_id} was removed before it could become the current build: run "
+            "'rootstock install' again"
+        )
+        raise BuildError(msg)
+    replaced = current_build(builds)
+    if replaced is not None:
+        with contextlib.suppress(OSError):  # another maintainer's
+            os.utime(replaced.folder)
     with writing(builds):
         link = builds / f".{_CURRENT}-{secrets.token_hex(4)}"
         link.symlink_to(build_id)
         link.replace(builds / _CURRENT)
-    build = read_build(builds / build_id)
-    if build is None:
-        msg = f"{builds / build_id} was removed while it became the current build; build again"
-        raise BuildError(msg)
     return build
 
 
 def read_staged_record(staging: Path) -> BuildRecord:
-    """Return the record of an environment that is not in its place yet.
+    """Return the record of an environment in a staging directory.
 
     Raises
     ------
@@ -259,7 +275,7 @@ def read_staged_record(staging: Path) -> BuildRecord:
 
 @contextlib.contextmanager
 def staging_directory(layer: Layer, builds: Path) -> Iterator[Path]:
-    """Make a folder to build in, inside `builds`; removed at the end if it is still there."""
+    """Create a staging directory inside `builds`; remove it at the end."""
     folder = builds / f"{_STAGING}{secrets.token_hex(6)}"
     with writing(builds), layer.writable_by_group():
         folder.mkdir(parents=True)
@@ -269,6 +285,11 @@ def staging_directory(layer: Layer, builds: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def staging_directories(builds: Path) -> list[Path]:
+    """Return the staging directories of running and of killed builds."""
+    return list(builds.glob(f"{_STAGING}*"))
+
+
 def staging_leftovers(builds: Path) -> list[Path]:
-    """Return staging directories and half-made links, which killed builds leave."""
-    return [*builds.glob(f"{_STAGING}*"), *builds.glob(f".{_CURRENT}-*")]
+    """Return staging directories and unfinished links, which killed builds leave."""
+    return [*staging_directories(builds), *builds.glob(f".{_CURRENT}-*")]

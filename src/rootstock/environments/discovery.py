@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +22,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AvailableEnvironment",
-    "available",
+    "available_environments",
     "environment_files",
     "environment_from_file",
     "find_environment",
     "known_files",
+    "read_again",
     "unknown_name",
 ]
 
@@ -40,7 +43,7 @@ class AvailableEnvironment:
     name : str
         The environment's name.
     origin : str
-        ``"user"`` (layer), ``"root"`` or ``"catalogue"``.
+        ``"user"`` (the user layer), ``"root"`` or ``"catalogue"``.
     path : Path
         The environment file.
     environment : Environment or None
@@ -62,7 +65,7 @@ class AvailableEnvironment:
 
 
 def environment_files(folder: Path) -> dict[str, Path]:
-    """Return the ``{name}_env.py`` files of a folder by name; empty without such a folder."""
+    """Return the ``{name}_env.py`` files of a folder by name; empty if there is no folder."""
     try:
         names = sorted(os.listdir(folder))
     except OSError:
@@ -87,8 +90,8 @@ def known_files(root: Root) -> dict[str, tuple[Path, str]]:
     return known
 
 
-def available(root: Root) -> list[AvailableEnvironment]:
-    """Return every environment that a model string can name; broken ones say why."""
+def available_environments(root: Root) -> list[AvailableEnvironment]:
+    """Return every environment that a model string can name, broken ones with the problem."""
     entries = []
     for name, (path, origin) in sorted(known_files(root).items()):
         try:
@@ -101,7 +104,7 @@ def available(root: Root) -> list[AvailableEnvironment]:
 
 
 def find_environment(name: str, root: Root) -> Environment:
-    """Read the environment of that name.
+    """Return the environment of that name; reads its file.
 
     Raises
     ------
@@ -118,14 +121,31 @@ def find_environment(name: str, root: Root) -> Environment:
 
 
 def environment_from_file(path: Path, root: Optional[Root] = None) -> Environment:
-    """Read an environment file that the user points at; it is used where it lies."""
+    """Read an environment file outside a root; it is used where it is, not copied."""
     path = user_path(path)
     name = path.stem.removesuffix("_env") or path.stem
     return Environment.of(read_environment_file(path, name, "file"), root)
 
 
+def read_again(environment: Environment) -> Environment:
+    """Return an environment as its file is now; the same object if the file did not change.
+
+    Raises
+    ------
+    UnknownNameError, EnvironmentFileError
+        The file is gone or broken.
+    """
+    file, root = environment.file, environment.root
+    with contextlib.suppress(OSError):
+        if hashlib.sha256(file.path.read_bytes()).hexdigest() == file.digest:
+            return environment
+    if file.origin == "file" or root is None:
+        return Environment.of(read_environment_file(file.path, file.name, file.origin), root)
+    return find_environment(file.name, root)
+
+
 def unknown_name(model: str, known: Mapping[str, tuple[Path, str]], root: Root) -> UnknownNameError:
-    """Return the error for a model string that begins with no environment's name."""
+    """Return the error for a model string that does not begin with an environment's name."""
     similar = similar_names(model, known) or similar_names(model.partition("-")[0], known)
     msg = (
         f"unknown model {model!r}{did_you_mean(similar)} A model string is NAME or NAME-ARGUMENT; "

@@ -29,11 +29,11 @@ class EnvironmentPaths:
     Attributes
     ----------
     layer : Layer
-        The layer.
+        The layer of the root.
     source : Path
         The environment file of that name; it need not exist.
     lock : Path
-        Its lock.
+        The lock of the environment file.
     builds : Path
         The folder of its built environments.
     """
@@ -65,7 +65,7 @@ class Environment:
     Attributes
     ----------
     file : EnvironmentFile
-        The file that counts.
+        The environment file that is used.
     root : Root or None
         None: uv keeps the environment in its own cache, as ``uv run --script`` does.
     layers : tuple of EnvironmentPaths
@@ -93,7 +93,7 @@ class Environment:
         return self.layers[0]
 
     def is_maintained_elsewhere(self, paths: EnvironmentPaths) -> bool:
-        """Tell if these paths belong to a root that the user only reads, file and builds alike."""
+        """Return whether file and builds of these paths are in a root that the user only reads."""
         root = self.root
         return (
             root is not None

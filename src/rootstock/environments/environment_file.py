@@ -39,7 +39,7 @@ __all__ = [
 #: The regular expression that PEP 723 gives.
 _BLOCK = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
 
-#: Keys of ``[tool.rootstock]``: types, and their names for people.
+#: Keys of ``[tool.rootstock]``: types, and the names of the types in messages.
 _SETTINGS: dict[str, tuple[Any, str]] = {
     **dict.fromkeys(("python", "licence", "license", "paper", "cache"), (str, "a string")),
     **dict.fromkeys(("licences", "licenses", "variables"), (dict, "a table of strings")),
@@ -47,7 +47,7 @@ _SETTINGS: dict[str, tuple[Any, str]] = {
     "system-site-packages": (bool, "true or false"),
     "site-packages": (list, "a list of packages"),
 }
-#: Those that decide what gets installed.
+#: Keys that affect which packages are installed.
 _DECISIVE = ("python", "system-site-packages", "site-packages")
 
 #: A complete file, for error messages.
@@ -74,9 +74,9 @@ class EnvironmentFile:
     name : str
         The name in model strings and in the root.
     path : pathlib.Path
-        Where it lies.
+        Path of the file.
     origin : str
-        ``"user"`` (layer), ``"root"``, ``"catalogue"`` or ``"file"``.
+        ``"user"`` (the user layer), ``"root"``, ``"catalogue"`` or ``"file"``.
     digest : str
         SHA-256 of its content.
     metadata : mapping
@@ -108,10 +108,10 @@ class EnvironmentFile:
 
     @cached_property
     def requirements_digest(self) -> str:
-        """Digest of everything in the file that decides what gets installed.
+        """SHA-256 of everything in the file that affects which packages are installed.
 
-        ``setup()`` is not part of it: it is read from the file at each start. Variables, licences
-        and the like in ``[tool.rootstock]`` aren't either.
+        It does not include ``setup()``, which is read from the file at each start, nor variables,
+        licences and the like in ``[tool.rootstock]``.
         """
         relevant = {
             "requires-python": self.metadata.get("requires-python"),
@@ -214,7 +214,7 @@ def declared_packages(file: EnvironmentFile) -> list[str]:
 
 
 def check_settings(file: EnvironmentFile, *, strict: bool) -> None:
-    """Look for unknown keys in ``[tool.rootstock]``.
+    """Raise or warn if ``[tool.rootstock]`` has unknown keys.
 
     Parameters
     ----------
@@ -274,7 +274,7 @@ def _tree(path: Path, text: str) -> ast.Module:
 
 
 def _defines_setup(tree: ast.Module) -> bool:
-    """Tell if the module's top level, conditions included, binds the name ``setup``."""
+    """Return whether the module's top level, conditions included, binds the name ``setup``."""
     nodes: list[ast.AST] = list(tree.body)
     while nodes:
         node = nodes.pop()
@@ -301,6 +301,9 @@ def _models(path: Path, tree: ast.Module) -> dict[str, str]:
             models = ast.literal_eval(node.value)  # type: ignore[attr-defined]
             return {str(name): str(text) for name, text in models.items()}
         except (ValueError, AttributeError, TypeError) as error:
-            msg = f"{path}: MODELS must be a literal dict of strings, it is read without executing"
+            msg = (
+                f"{path}: MODELS must be a literal dict of strings, because it is read without "
+                "executing the file"
+            )
             raise EnvironmentFileError(msg) from error
     return {}

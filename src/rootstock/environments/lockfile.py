@@ -1,8 +1,8 @@
 """Resolve an environment file's dependencies into a lock with hashes (PEP 751).
 
-uv's pip interface is used, because ``--torch-backend`` and constraints work there. It reads the
-dependencies of a script but ignores the script's ``[tool.uv.sources]`` and indexes without a word,
-so the metadata is handed over as a ``pyproject.toml``, where all of it counts.
+uv's pip interface is used, because it supports ``--torch-backend`` and constraints. It reads the
+dependencies of a script but silently ignores the script's ``[tool.uv.sources]`` and indexes, so the
+metadata is passed as a ``pyproject.toml``, of which uv reads everything.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import shutil
-import stat
 import sys
 import warnings
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from packaging.specifiers import SpecifierSet
 
 from ..errors import BuildError, EnvironmentFileError
 from ..settings.root import writing
+from ..support.files import write_atomically
 from .options import DEFAULT_OPTIONS, BuildOptions
 from .site_packages import EXCLUDED, exclude, site_packages, wants_site
 from .uv import uv_flags
@@ -58,13 +58,13 @@ class Lock:
     Attributes
     ----------
     path : Path
-        Where it lies.
+        Path of the lock.
     digest : str
         SHA-256 of its bytes.
     requirements : str
         Digest of the requirements that it was resolved from.
     python : str
-        What to give to ``uv venv --python``.
+        Argument for ``uv venv --python``: a version, or the path of an interpreter.
     packages : mapping of str to str
         Version by name.
     site : tuple of str or None
@@ -87,9 +87,9 @@ class Change:
     Attributes
     ----------
     name : str
-        Of the package.
+        Name of the package.
     before, after : str
-        Versions; empty where it is not there.
+        Its versions; empty if a lock does not have it.
     """
 
     name: str
@@ -109,7 +109,7 @@ def changes(before: Optional[Lock], after: Lock) -> tuple[Change, ...]:
 
 
 def read_lock(path: Path) -> Optional[Lock]:
-    """Read a lock; None if there is none or Rootstock did not write it."""
+    """Return the lock; None if there is none or Rootstock did not write it."""
     try:
         raw = path.read_bytes()
         table = tomllib.loads(raw.decode())
@@ -127,7 +127,7 @@ def read_lock(path: Path) -> Optional[Lock]:
 def write_project(file: EnvironmentFile, folder: Path) -> None:
     """Write the file's metadata as a ``pyproject.toml`` into `folder`.
 
-    Relative paths in ``[tool.uv]`` mean the folder of the environment file, as uv has it.
+    Relative paths in ``[tool.uv]`` are relative to the environment file, as for uv.
 
     Raises
     ------
@@ -177,25 +177,25 @@ def _resolved(link: str, here: Path) -> str:
 def make_lock(
     environment: Environment, staging: Path, uv: Uv, options: BuildOptions = DEFAULT_OPTIONS
 ) -> Lock:
-    """Resolve and write the lock of the writable layer; replaced by one rename.
+    """Resolve the dependencies and replace the lock of the writable layer by one rename.
 
     Pins of an older lock are kept where they still fit, unless `options` ask for an upgrade.
 
     Parameters
     ----------
     environment : Environment
-        Whose dependencies.
+        The environment to lock.
     staging : Path
         Staging directory, on the same file system as the lock.
     uv : Uv
         Runs uv.
     options : BuildOptions
-        How.
+        Options of the resolution.
 
     Raises
     ------
     BuildError
-        uv found no solution, or no Python; its own words are shown.
+        uv found no solution, or no Python; shows uv's output.
     """
     file, paths = environment.file, environment.writable
     write_project(file, staging)
@@ -212,15 +212,12 @@ def make_lock(
     if site is not None:
         table["site"] = [f"{name}=={version}" for name, version in sorted(site.items())]
     with writing(paths.lock), paths.layer.writable_by_group():
-        with output.open("a", encoding="utf-8") as stream:
-            stream.write("\n" + tomli_w.dumps({"tool": {"rootstock": table}}))
         paths.lock.parent.mkdir(parents=True, exist_ok=True)
-        if paths.layer.is_group_shared:
-            output.chmod(output.stat().st_mode | stat.S_IWGRP)
-        output.replace(paths.lock)
+        text = output.read_text(encoding="utf-8")
+        write_atomically(paths.lock, text + "\n" + tomli_w.dumps({"tool": {"rootstock": table}}))
     written = read_lock(paths.lock)
     if written is None:
-        msg = f"the lock {paths.lock} can't be read back"
+        msg = f"the lock {paths.lock} can't be read back: remove it and lock again"
         raise BuildError(msg)
     return written
 
@@ -240,10 +237,10 @@ class _Resolver:
             self._backend = options.torch_backend
 
     def resolve(self, asked: Optional[str]) -> str:
-        """Write the lock for the best Python; return what names that Python.
+        """Write the lock for a Python; return that Python, as ``uv venv --python`` takes it.
 
-        By default that is the newest one on this machine for which every package has a wheel; if
-        there is none, the newest for which uv finds any solution.
+        Without `asked` it is the newest Python on this machine for which every package has a wheel;
+        if there is none, the newest for which uv finds a solution.
         """
         if asked:
             self._compile(str(asked))
@@ -254,7 +251,7 @@ class _Resolver:
             for interpreter in interpreters:
                 if self._has_wheels(interpreter.path):
                     return interpreter.minor
-        if not interpreters:  # uv downloads one, or says why not
+        if not interpreters:  # uv downloads one, or fails with its reason
             self._compile(self._file.requires_python)
             return self._file.requires_python
         self._compile(interpreters[0].path)
@@ -270,7 +267,7 @@ class _Resolver:
     def _compile(self, python: str, *options: str) -> None:
         command = ["pip", "compile", "pyproject.toml", *self._flags]
         command += ["-o", self._output.name, "--python", python]
-        # The lock's first lines name no staging directory, so that equal locks are equal bytes
+        # keeps the staging directory out of the lock, so that equal locks have equal bytes
         command += ["--custom-compile-command", f"rootstock install {self._file.name}"]
         purpose = f"resolving the dependencies of {self._file.path}"
         backend = ["--torch-backend", self._backend] if self._backend else []
@@ -298,9 +295,9 @@ class _Resolver:
 
 
 def _torch_backend(metadata: Mapping[str, Any]) -> Optional[str]:
-    """Return which PyTorch build to ask for; None: to uv's and the file's own settings.
+    """Return the PyTorch build to request; None if uv's or the file's settings decide.
 
-    ``UV_TORCH_BACKEND`` overrides the default, ``auto``; set but empty it means the plain package.
+    ``UV_TORCH_BACKEND`` overrides the default ``auto``; if it is empty, the plain package is used.
     """
     uv = metadata.get("tool", {}).get("uv", {})
     if "torch" in uv.get("sources", {}) or "torch-backend" in uv.get("pip", {}):

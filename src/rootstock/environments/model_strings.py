@@ -1,4 +1,4 @@
-"""Model string -> environment and the argument of its ``setup()``."""
+"""Split a model string into an environment and the argument of its ``setup()``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def resolve(model: str, root: Root) -> tuple[Environment, str]:
     Returns
     -------
     Environment
-        Whose ``setup()`` loads the model.
+        The environment whose ``setup()`` loads the model.
     str
         The argument ``model`` of ``setup()``.
 
@@ -51,12 +51,12 @@ def resolve(model: str, root: Root) -> tuple[Environment, str]:
 
 
 def model_string(environment: str, argument: str) -> str:
-    """Join the name of an environment and an argument to a model string."""
+    """Return the model string of an environment's name and an argument."""
     return f"{environment}-{argument}" if argument else environment
 
 
 def absolute_path(argument: str) -> str:
-    """Make a relative path to something that exists absolute; leave all else alone."""
+    """Return a relative path with a slash as absolute if it exists; else return `argument`."""
     if os.sep in argument and not os.path.isabs(argument) and os.path.exists(argument):
         return os.path.abspath(argument)
     return argument

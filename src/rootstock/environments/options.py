@@ -1,4 +1,4 @@
-"""How to lock and build, beyond the environment file's own statements."""
+"""Options of locks and builds that the environment file does not contain."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class BuildOptions:
     offline : bool
         Use no network.
     upgrade : bool
-        Resolve anew instead of following the lock.
+        Resolve the dependencies again instead of following the lock.
     force : bool
         Build even if the current build is up to date.
     """

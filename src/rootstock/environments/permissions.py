@@ -35,7 +35,7 @@ def warn_if_world_writable(environment: Environment) -> None:
 
 
 def is_world_writable(path: Path) -> bool:
-    """Tell if every user may change a file, or the entries of a folder."""
+    """Return whether every user may change a file, or the entries of a folder."""
     try:
         mode = path.stat().st_mode
     except OSError:

@@ -1,12 +1,14 @@
-"""Which builds running processes use, so that ``rootstock gc`` spares them.
+"""Pins of builds that running processes use, so that ``rootstock gc`` keeps these builds.
 
-A pin is a small file ``records/pins/*.json`` in the layer that holds the build. It counts while its
-process lives on this machine, or, from another machine, for 30 days. Where the layer can't be
-written there is no pin: a root's maintainer keeps replaced builds for 30 days anyway.
+Preparing a model pins its build for the process, and each session with a worker has a pin of its
+own. A pin is a small file ``records/pins/*.json`` in the layer that holds the build. It counts
+while its process lives on this machine, or, from another machine, for 30 days. Where the layer
+can't be written there is no pin; ``gc`` keeps replaced builds for 30 days by default.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
@@ -24,10 +26,10 @@ if TYPE_CHECKING:
     from ..settings.root import Layer
     from .environment import Environment
 
-__all__ = ["Pin", "pin", "pinned_builds", "stale_pins"]
+__all__ = ["Pin", "pin", "pin_for_process", "pinned_builds", "stale_pins"]
 
 #: Seconds for which a pin of another machine counts.
-_FOREIGN_LIFETIME = 30 * 86_400.0
+_REMOTE_LIFETIME = 30 * 86_400.0
 
 
 class Pin:
@@ -36,7 +38,7 @@ class Pin:
     Parameters
     ----------
     path : Path or None
-        The pin's file; None where none could be written.
+        The pin's file; None if it could not be written.
     """
 
     def __init__(self, path: Optional[Path]) -> None:
@@ -74,10 +76,30 @@ def pin(environment: Environment, build_id: str) -> Pin:
             with paths.layer.writable_by_group():
                 folder.mkdir(parents=True, exist_ok=True)
                 write_atomically(path, json.dumps(content) + "\n")
-        except OSError:  # a shared root, or a full disk: nothing depends on the pin
+        except OSError:  # a shared root, or a full disk: a run does not need its pin
             return Pin(None)
         return Pin(path)
     return Pin(None)
+
+
+def pin_for_process(environment: Environment, build_id: str) -> None:
+    """Pin a build until this process ends; once, however often it is called."""
+    key = (tuple(paths.builds for paths in environment.layers), build_id)
+    if key not in _of_process:
+        _of_process[key] = pin(environment, build_id)
+
+
+_of_process: dict[tuple[tuple[Path, ...], str], Pin] = {}
+
+
+@atexit.register
+def _release_all() -> None:
+    while _of_process:
+        _of_process.popitem()[1].release()
+
+
+# a forked process neither owns nor removes the pins of its parent
+os.register_at_fork(after_in_child=_of_process.clear)
 
 
 def pinned_builds(layer: Layer) -> set[Path]:
@@ -111,7 +133,7 @@ def _read(path: Path) -> Optional[dict[str, str]]:
 def _is_live(path: Path, entry: dict[str, str]) -> bool:
     if entry["host"] != socket.gethostname():
         with contextlib.suppress(OSError):
-            return time.time() - path.stat().st_mtime < _FOREIGN_LIFETIME
+            return time.time() - path.stat().st_mtime < _REMOTE_LIFETIME
         return False
     try:
         os.kill(int(entry["pid"]), 0)

@@ -1,8 +1,9 @@
 """Environments that use the packages of a site's own Python.
 
-Clusters have their own PyTorch (Cray, ROCm, Intel XPU, modules) that must not be replaced. Such an
-environment sees the interpreter's site packages, its lock leaves out what they provide, and after
-the installation every requirement is checked against all packages that are really installed.
+Clusters have their own PyTorch (Cray, ROCm, Intel XPU, modules) that must not be replaced. With
+``system-site-packages`` an environment sees the interpreter's site packages, its lock leaves out
+what they provide, and after the installation every requirement is checked against all packages that
+are really installed.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ print(json.dumps(site.getsitepackages()))
 
 
 def wants_site(file: EnvironmentFile, options: BuildOptions) -> bool:
-    """Tell if the environment sees the interpreter's site packages."""
+    """Return whether the environment sees the interpreter's site packages."""
     if options.system_site_packages is not None:
         return options.system_site_packages
     return bool(file.settings.get("system-site-packages", False))
@@ -71,7 +72,7 @@ def wants_site(file: EnvironmentFile, options: BuildOptions) -> bool:
 def site_packages(file: EnvironmentFile, python: Optional[str]) -> dict[str, str]:
     """Return the packages of the interpreter's site, version by name.
 
-    ``site-packages = ["torch", ...]`` in ``[tool.rootstock]`` limits them; by default all count.
+    ``site-packages = ["torch", ...]`` in ``[tool.rootstock]`` limits them; by default all are used.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Find and run uv; its own words are passed on."""
+"""Find and run uv; errors contain its output."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["UNCONSTRAINED", "Interpreter", "Uv", "uv_flags"]
 
-#: Of the caller's Python, environments and projects, which uv would otherwise look at.
+#: Variables of the caller's Python, environments and projects, which uv would otherwise use.
 _SCRUBBED = (
     "PYTHONPATH",
     "PYTHONHOME",
@@ -40,14 +40,14 @@ _SCRUBBED = (
 )
 #: Seconds for uv to tidy up when it is interrupted.
 _GRACE = 3.0
-#: For :meth:`Uv.run`: what changes a resolution. With it ``uv pip sync`` would refuse a lock, which
-#: was made with it, or change what the lock says.
+#: For :meth:`Uv.run`: unsets the variables that change a resolution. They are already in the lock;
+#: ``uv pip sync`` would refuse it or deviate from it.
 UNCONSTRAINED: Mapping[str, None] = MappingProxyType(
     dict.fromkeys(("UV_CONSTRAINT", "UV_OVERRIDE", "UV_BUILD_CONSTRAINT", "UV_TORCH_BACKEND"))
 )
-#: In the warning about an invalid ``[tool.uv]``.
+#: Part of uv's warning about an invalid ``[tool.uv]``.
 _UNPARSED = "during settings discovery"
-#: Lines without use: activation hints, packages that the lock lists, errors that are raised.
+#: Lines not worth showing: activation hints, packages that the lock lists, errors that are raised.
 _CHATTER = ("Activate with", " + ", " - ", " ~ ", "error:", "  cause:", "hint:")
 
 
@@ -94,20 +94,20 @@ class Uv:
         Parameters
         ----------
         arguments : sequence
-            Of uv.
+            Command-line arguments of uv.
         purpose : str
-            For the error message: "resolving the dependencies of ...".
+            Task that errors name, such as "resolving the dependencies of ...".
         directory : Path, optional
             Working directory; its ``pyproject.toml`` holds the settings.
         variables : mapping
-            Further variables; those that are None are not passed on.
+            Further environment variables; None unsets a variable.
         quiet : bool
             Do not show its lines.
 
         Raises
         ------
         BuildError
-            uv failed; its own words are in the message and in ``output``.
+            uv failed; its output is in the message and in ``output``.
         """
         given = {**os.environ, **dict.fromkeys(_SCRUBBED), **variables}
         environ = {name: value for name, value in given.items() if value is not None}
@@ -134,17 +134,18 @@ class Uv:
                 "SIGCHLD. Run 'rootstock install' in a separate shell"
             )
             raise BuildError(msg)
-        # uv only warns of settings that it can't parse, and then goes on without any of them
+        # uv only warns about settings that it can't parse, and then ignores all of them
         if status != 0 or _UNPARSED in errors:
-            words = errors.strip() or output.strip()
-            msg = f"uv failed while {purpose}. Its own words:\n{words}"
-            raise BuildError(msg, words)
+            printed = errors.strip() or output.strip()
+            msg = f"uv failed while {purpose}. uv's output:\n{printed}"
+            raise BuildError(msg, printed)
         return output
 
     def interpreters(self) -> list[Interpreter]:
         """Return the CPythons on this machine, the newest of each minor version, newest first.
 
-        Pre-releases and free-threaded builds are left out: they are never what a model wants.
+        Pre-releases and free-threaded builds are left out, because model packages rarely support
+        them.
         """
         output = self.run(
             ["python", "list", "--only-installed", "--output-format", "json"],
@@ -165,19 +166,19 @@ class Uv:
         return sorted(newest.values(), key=lambda i: i.version, reverse=True)
 
     def ask_index(self) -> None:
-        """See if the packages' index answers: the one that is configured, past all caches.
+        """Check that the configured package index responds; bypasses all caches.
 
         Raises
         ------
         BuildError
-            It does not.
+            The index does not respond.
         """
         with tempfile.TemporaryDirectory() as folder:
             requirements = Path(folder, "requirements.in")
             requirements.write_text("pip\n")
             self.run(
                 ["pip", "compile", requirements, "--no-cache", "--no-deps", "--quiet"],
-                "asking the packages' index",
+                "asking the package index",
                 quiet=True,
                 variables={**UNCONSTRAINED, "UV_HTTP_RETRIES": "0"},
             )
@@ -188,7 +189,7 @@ class Uv:
 
 
 def _followed(child: ChildProcess, progress: Progress) -> tuple[Optional[int], str, str]:
-    """Show stderr as it comes; return status, stdout and stderr. uv prints results at its end."""
+    """Show stderr line by line while uv runs; return exit status, stdout and stderr."""
     output: list[str] = []
     errors: list[str] = []
     stdout, stderr = child.popen.stdout, child.popen.stderr
@@ -211,17 +212,17 @@ def _followed(child: ChildProcess, progress: Progress) -> tuple[Optional[int], s
 
 
 def _pyenv_pythons() -> list[str]:
-    """Return where pyenv's Pythons are: uv sees its shims alone, which work for the active one."""
+    """Return the folders of pyenv's Pythons: on PATH, uv finds only the shims of the active one."""
     root = Path(os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv"), "versions")
     try:
         names = sorted(name for name in os.listdir(root) if name.startswith("3."))
-    except OSError:  # there is none, or it is another user's
+    except OSError:  # not installed, or another user's
         return []
     return [str(root / name / "bin") for name in names]
 
 
 def uv_flags(options: BuildOptions) -> list[str]:
-    """Return what options mean to every command of uv that looks for packages."""
+    """Return the flags of uv for these options, for every command that looks for packages."""
     flags = ["--offline"] if options.offline else []
     for folder in options.find_links:
         flags += ["--find-links", os.path.abspath(os.path.expanduser(folder))]
@@ -229,7 +230,7 @@ def uv_flags(options: BuildOptions) -> list[str]:
 
 
 def _find() -> str:
-    """Return the uv that was installed with Rootstock, or else the one on PATH."""
+    """Return the path of the uv that was installed with Rootstock, else of the one on PATH."""
     try:
         import uv
 

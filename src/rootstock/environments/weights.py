@@ -1,20 +1,19 @@
 """The files that a model loads: recorded when it is fetched, checked at every later start.
 
 A record names each file with its size and SHA-256, relative to the root. With a record the worker
-runs offline. For a root that the user can only read, the recorded files appear in the user layer
-as links, one by one, in folders of the user's own: libraries that want to lock or write beside
-their weights can do so there.
+runs offline. For a root that the user can only read, each recorded file is linked into the user
+layer. The folders there belong to the user, so libraries can write lock files beside the weights.
 """
 
 from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import functools
 import hashlib
 import json
 import os
 import socket
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
@@ -24,6 +23,7 @@ from ..errors import WeightsError
 from ..settings.root import writing
 from ..support.files import write_atomically
 from .builds import user_name
+from .digests import file_digest, is_weights, path_digest
 from .model_strings import model_string
 
 if TYPE_CHECKING:
@@ -37,9 +37,7 @@ __all__ = [
     "WeightsRecord",
     "check",
     "expose_weights",
-    "file_digest",
     "find_record",
-    "folder_digest",
     "forget",
     "make_record",
     "records",
@@ -47,10 +45,6 @@ __all__ = [
     "weights_digests",
     "write_record",
 ]
-
-#: What libraries leave beside weights and change at every run.
-_NOT_WEIGHTS = (".lock", ".pyc", ".tmp", ".log", ".incomplete")
-_CHUNK = 2**20
 
 
 @dataclass(frozen=True)
@@ -60,11 +54,11 @@ class WeightsFile:
     Attributes
     ----------
     path : str
-        Relative to the root.
+        Path relative to the root.
     size : int
-        In bytes.
+        Size in bytes.
     sha256 : str
-        Of the content.
+        SHA-256 of the content, hexadecimal.
     """
 
     path: str
@@ -79,7 +73,7 @@ class WeightsRecord:
     Attributes
     ----------
     environment, argument : str
-        The model.
+        Name of the environment and argument ``model`` of ``setup()``.
     build : str
         Id of the build that loaded it.
     files : tuple of WeightsFile
@@ -151,21 +145,21 @@ def records(root: Root) -> list[tuple[Layer, WeightsRecord]]:
 
 
 def forget(root: Root, environment: str) -> None:
-    """Remove an environment's records from the layer that is written to."""
+    """Remove an environment's records from the writable layer."""
     with writing(root.writable.path):
         for path in _folder(root.writable, environment).glob("*.json"):
             path.unlink()
 
 
 def check(layer: Layer, record: WeightsRecord, *, deep: bool = False) -> list[str]:
-    """Return what is wrong with the recorded files, a sentence each.
+    """Return the problems of the recorded files, a sentence for each file.
 
     Parameters
     ----------
     layer : Layer
         The layer that holds them.
     record : WeightsRecord
-        Their sizes and digests when they were fetched.
+        Sizes and digests of the files when they were fetched.
     deep : bool
         Compare the contents, not only the sizes.
     """
@@ -185,12 +179,12 @@ def check(layer: Layer, record: WeightsRecord, *, deep: bool = False) -> list[st
 
 
 def require_weights(root: Root, environment: str, argument: str) -> bool:
-    """Tell if the model's weights were fetched.
+    """Return whether the model's weights were fetched.
 
     Raises
     ------
     WeightsError
-        They were, and are now missing or changed.
+        They were fetched and are now missing or changed.
     """
     entry = find_record(root, environment, argument)
     if entry is None:
@@ -221,17 +215,17 @@ class Snapshot:
             for folder, _, names in os.walk(top):
                 for name in names:
                     path = Path(folder, name)
-                    with contextlib.suppress(OSError):  # a link that leads nowhere
+                    with contextlib.suppress(OSError):  # a broken link
                         status = path.stat()
                         files[path] = (status.st_size, status.st_mtime_ns)
         return files
 
     def taken(self, opened: Iterable[str]) -> tuple[WeightsFile, ...]:
-        """Return what appeared, changed or was opened since."""
+        """Return the weights that appeared, changed or were opened since; `opened` lists paths."""
         now = self._files()
         paths = {path for path, status in now.items() if self._before.get(path) != status}
         paths |= {Path(name) for name in opened} & set(now)
-        kept = sorted(path for path in paths if now[path][0] > 0 and _is_weights(path))
+        kept = sorted(path for path in paths if now[path][0] > 0 and is_weights(path))
         return tuple(
             WeightsFile(str(path.relative_to(self._layer.path)), now[path][0], file_digest(path))
             for path in kept
@@ -257,7 +251,7 @@ def make_record(
 
 
 def expose_weights(root: Root, environment: str, argument: str) -> None:
-    """Make recorded files of a read-only root appear in the user layer, unless they do already."""
+    """Link the recorded files of a read-only root into the user layer, unless they are there."""
     entry = find_record(root, environment, argument) if root.is_read_only else None
     if entry is None or entry[0] != root.shared:
         return
@@ -269,84 +263,82 @@ def expose_weights(root: Root, environment: str, argument: str) -> None:
             if not link.exists():
                 link.parent.mkdir(parents=True, exist_ok=True)
                 with contextlib.suppress(FileNotFoundError):
-                    link.unlink()  # a dangling link
-                with contextlib.suppress(FileExistsError):  # another start was quicker
+                    link.unlink()  # a broken link
+                with contextlib.suppress(FileExistsError):  # another process made it first
                     link.symlink_to(target)
 
 
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file; cached as long as its state stays."""
-    return _digest(str(path), _state(path))
+def weights_digests(
+    root: Optional[Root],
+    environment: str,
+    argument: str,
+    options: Any = None,
+    opened: Optional[Iterable[str]] = None,
+) -> Optional[dict[str, str]]:
+    """Return the SHA-256 of a model's weights by path.
 
+    They are the files and folders that `argument` and `options` name by absolute paths, and the
+    recorded files of the model. Without a record, the files that loading the model opened in the
+    root's caches take their place. All are read again when their state changed.
 
-def folder_digest(folder: Path) -> str:
-    """Return a SHA-256 over the names and contents of a folder's files; cached like a file's.
+    Parameters
+    ----------
+    root : Root or None
+        The root.
+    environment, argument : str
+        The model.
+    options : dict, list or other value
+        Further arguments of ``setup()``.
+    opened : iterable of str, optional
+        Files that loading the model opened.
 
-    What libraries leave beside weights at every run (locks, logs, bytecode) does not count.
-    """
-    states = tuple((name, _state(folder / name)) for name in _names_in(folder))
-    return _digest_of_files(str(folder), states)
-
-
-def _names_in(folder: Path) -> list[str]:
-    """Return the sorted relative paths of the weights in a folder; links are followed."""
-    names: list[str] = []
-    seen: set[str] = set()
-    for top, folders, files in os.walk(folder, followlinks=True):
-        folders.sort()  # the same order everywhere, also for what is linked twice
-        if os.path.realpath(top) in seen:  # a link to a folder above, or to one seen before
-            folders.clear()
-            continue
-        seen.add(os.path.realpath(top))
-        paths = [Path(top, name) for name in files]
-        paths = [path for path in paths if path.is_file()]  # no links that lead nowhere, no pipes
-        names += [str(path.relative_to(folder)) for path in paths]
-    return sorted(name for name in names if _is_weights(Path(name)))
-
-
-def _is_weights(path: Path) -> bool:
-    return not path.name.endswith(_NOT_WEIGHTS) and ".locks" not in path.parts
-
-
-#: What changes when a file is written or replaced: inode, size, modification and change time.
-_State = tuple[int, int, int, int]
-
-
-def _state(path: Path) -> _State:
-    status = path.stat()
-    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-@functools.lru_cache(maxsize=256)
-def _digest(path: str, state: _State) -> str:
-    del state  # part of the cache's key
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-@functools.lru_cache(maxsize=16)
-def _digest_of_files(folder: str, states: tuple[tuple[str, _State], ...]) -> str:
-    digests = [(name, _digest(os.path.join(folder, name), state)) for name, state in states]
-    return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
-
-
-def weights_digests(root: Optional[Root], environment: str, argument: str) -> dict[str, str]:
-    """Return the SHA-256 of a model's weights by path: recorded files, or a user's own path.
+    Returns
+    -------
+    dict of str to str, or None
+        Empty if the weights ship with the package; None if they are not known, because they were
+        neither fetched nor loaded.
 
     Raises
     ------
     WeightsError
-        The user's own file or folder can't be read.
+        A user's own file or folder can't be read.
     """
-    path = Path(argument)
-    if argument and path.is_absolute() and (path.is_file() or path.is_dir()):
-        try:
-            return {argument: folder_digest(path) if path.is_dir() else file_digest(path)}
-        except OSError as error:
-            msg = f"the weights {path} can't be read: {error}"
-            raise WeightsError(msg) from error
+    own = {text: path_digest(Path(text)) for text in _paths_in([argument, options])}
+    if argument in own:
+        return own
     entry = None if root is None else find_record(root, environment, argument)
-    return {} if entry is None else {file.path: file.sha256 for file in entry[1].files}
+    if entry is not None:
+        layer, record = entry
+        return {**own, **{file.path: _digest_now(layer, file) for file in record.files}}
+    if opened is None:
+        return own or None
+    return {**own, **_digests_of_opened(root, opened)}
+
+
+def _paths_in(value: Any) -> list[str]:
+    """Return the strings in a nested value that are absolute paths of files or folders."""
+    if isinstance(value, str):
+        path = Path(value)
+        exists = value and path.is_absolute() and (path.is_file() or path.is_dir())
+        return [value] if exists else []
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    return [p for item in value for p in _paths_in(item)] if isinstance(value, list) else []
+
+
+def _digest_now(layer: Layer, file: WeightsFile) -> str:
+    try:
+        return file_digest(layer.path / file.path)
+    except OSError:  # gone: a calculator's construction says so
+        return file.sha256
+
+
+def _digests_of_opened(root: Optional[Root], opened: Iterable[str]) -> dict[str, str]:
+    digests = {}
+    for layer in () if root is None else root.layers:
+        for path in map(Path, opened):
+            if any(folder in path.parents for folder in (layer.cache, layer.home)):
+                with contextlib.suppress(OSError):  # removed since
+                    if is_weights(path) and path.stat().st_size > 0:
+                        digests[str(path.relative_to(layer.path))] = file_digest(path)
+    return digests

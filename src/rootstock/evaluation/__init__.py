@@ -1,1 +1,1 @@
-"""Evaluation of structures by one interface, whatever computes them."""
+"""The interface of everything that evaluates structures."""

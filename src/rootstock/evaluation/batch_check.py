@@ -93,9 +93,7 @@ class BatchCheck:
         return replace(self, atom_budget=atoms)
 
 
-def check_batches(
-    session: Session, chunk: Chunk
-) -> tuple[Optional[BatchCheck], list[Evaluated]]:
+def check_batches(session: Session, chunk: Chunk) -> tuple[Optional[BatchCheck], list[Evaluated]]:
     """Evaluate structures one by one and in a batch; compare results and time.
 
     Parameters
@@ -168,9 +166,7 @@ def _time(session: Session, part: Chunk) -> float:
     return time.perf_counter() - started
 
 
-def _compare(
-    sample: list[Evaluated], batch: list[Any], deviations: dict[str, float]
-) -> list[str]:
+def _compare(sample: list[Evaluated], batch: list[Any], deviations: dict[str, float]) -> list[str]:
     """Return problems; add deviations."""
     problems: list[str] = []
     for evaluated, results in zip(sample, batch):

@@ -13,13 +13,10 @@ if TYPE_CHECKING:
 
 __all__ = ["compare_results", "describe_deviations", "deviation_unit", "merge_largest"]
 
-#: Energies of a whole structure, which are compared per atom.
-_EXTENSIVE = ("energy", "free_energy")
-
 
 def deviation_unit(name: str) -> str:
     """Return the unit of a property's deviation: eV/atom for energies, else ASE's unit."""
-    return "eV/atom" if name in _EXTENSIVE else unit_of(name)
+    return f"{unit_of(name)}/atom" if _is_extensive(name) else unit_of(name)
 
 
 def compare_results(
@@ -30,7 +27,7 @@ def compare_results(
 ) -> tuple[dict[str, float], list[str]]:
     """Compare two sets of results of one structure, property by property.
 
-    Results that are no numbers on either side (text, say) are not compared.
+    Results that are not numeric on either side, such as text, are not compared.
 
     Parameters
     ----------
@@ -39,7 +36,7 @@ def compare_results(
     natoms : int
         Number of atoms of the structure: energies are compared per atom.
     labels : tuple of str
-        Where the two come from, for the texts of problems.
+        Sources of the two, for the texts of problems.
 
     Returns
     -------
@@ -56,15 +53,15 @@ def compare_results(
         a, b = _numbers(name, first.get(name)), _numbers(name, second.get(name))
         if a is None and b is None:
             if name in PROPERTIES:
-                problems.append(f"{name} is no number in {labels[0]} and {labels[1]}")
+                problems.append(f"{name} is not numeric in {labels[0]} and {labels[1]}")
         elif a is None or b is None:
             missing, side = (first, labels[0]) if a is None else (second, labels[1])
-            state = "is no number" if name in missing else "is missing"
+            state = "is not numeric" if name in missing else "is missing"
             problems.append(f"{name} {state} in {side}")
         elif (mismatch := _mismatch(name, a, b, labels)) is not None:
             problems.append(mismatch)
         else:
-            scale = natoms if name in _EXTENSIVE else 1
+            scale = natoms if _is_extensive(name) else 1
             deviations[name] = _largest_deviation(a, b) / scale
     return deviations, problems
 
@@ -85,6 +82,10 @@ def merge_largest(target: dict[str, float], deviations: Mapping[str, float]) -> 
         target[name] = max(target.get(name, 0.0), value)
 
 
+def _is_extensive(name: str) -> bool:
+    return name in PROPERTIES and PROPERTIES[name].extensive
+
+
 def _numbers(name: str, value: Any) -> Optional[np.ndarray]:
     """Return a result as an array; None if it does not consist of numbers."""
     if not isinstance(value, (int, float, complex, np.ndarray, np.generic)) and not (
@@ -99,7 +100,7 @@ def _numbers(name: str, value: Any) -> Optional[np.ndarray]:
 
 
 def _mismatch(name: str, a: np.ndarray, b: np.ndarray, labels: tuple[str, str]) -> Optional[str]:
-    """Return why a deviation of two arrays would mean nothing, or None."""
+    """Return why two arrays can't be compared number by number, or None."""
     if a.shape != b.shape:
         return f"{name} has shape {a.shape} in {labels[0]} and {b.shape} in {labels[1]}"
     if a.dtype != b.dtype:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Evaluator", "Outcome"]
 
-#: The results of a structure, or the error that it ended with.
+#: The results of a structure, or the error that its evaluation raised.
 Outcome = Union[Results, RootstockError]
 
 
@@ -34,17 +34,18 @@ class Evaluator(Protocol):
         Parameters
         ----------
         structures : iterable of Structure
-            Å.
-        properties : iterable of str
+            The structures; positions and cells in Å.
+        properties : str or iterable of str
             ASE's names of the properties to ask for; results may hold more.
 
         Yields
         ------
         dict or RootstockError
-            Results in ASE's units, or the error of that structure; later ones are not affected.
+            Results in ASE's units, or the error of that structure; later structures are not
+            affected.
         """
         ...
 
     def close(self) -> None:
-        """End whatever evaluates; more than once does nothing."""
+        """End the worker or program that evaluates; more than once does nothing."""
         ...

@@ -31,6 +31,8 @@ class Policy:
 
     Attributes
     ----------
+    exact : bool
+        As given.
     check : BatchCheck or None
         The outcome of the check of ``evaluate_batch()`` against the calculator.
     budget, pace : AtomBudget, Pace
@@ -43,7 +45,7 @@ class Policy:
         self.pace = Pace()
         self.budget = AtomBudget(batch_atoms)
         self._batch_atoms = batch_atoms
-        self._exact = exact
+        self.exact = exact
         self._is_decided = exact
         self._lock = threading.Lock()
 
@@ -51,7 +53,7 @@ class Policy:
     def together(self) -> bool:
         """Whether batches go to ``evaluate_batch()``."""
         check = self.check
-        if self._exact or check is None or not check.passed:
+        if self.exact or check is None or not check.passed:
             return False
         return self._batch_atoms is not None or check.is_faster
 

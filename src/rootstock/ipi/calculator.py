@@ -1,4 +1,4 @@
-"""External programs as ASE calculators: Rootstock is the server of any i-PI client."""
+"""External programs as ASE calculators: Rootstock is the i-PI server, the program the client."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..errors import (
     StructureError,
     WorkerDiedError,
 )
-from ..properties import check_results, require_properties
+from ..properties import MECHANICAL, check_results, property_names, require_properties
 from ..protocol import frames
 from ..protocol.frames import Connection
 from ..structures import from_atoms
@@ -92,7 +92,7 @@ class IPICalculator(Calculator):  # type: ignore[misc]  # ASE has no types
     """
 
     name = "ipi"
-    implemented_properties = ("energy", "free_energy", "forces", "stress")
+    implemented_properties = MECHANICAL
 
     def __init__(  # noqa: PLR0913  the public interface: each is a keyword that users know
         self,
@@ -116,7 +116,7 @@ class IPICalculator(Calculator):  # type: ignore[misc]  # ASE has no types
 
     @property
     def address(self) -> Address:
-        """Where it listens."""
+        """The address to give to clients."""
         return self._address
 
     def calculate(
@@ -132,7 +132,7 @@ class IPICalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         StructureError
             Species or ``pbc`` are not those of the client.
         StartupError
-            No client came, or `command` ended before it connected.
+            No client connected, or `command` ended before it connected.
         ModelError
             The client returned non-finite results.
         WorkerDiedError, CallTimeoutError
@@ -144,14 +144,14 @@ class IPICalculator(Calculator):  # type: ignore[misc]  # ASE has no types
     def evaluate(
         self, structures: Iterable[Structure], properties: Iterable[str]
     ) -> Iterator[Outcome]:
-        """Yield the results of each structure, or the error that it ended with.
+        """Yield the results of each structure in ASE's units, or its error, in order.
 
         Raises
         ------
         StartupError
-            No client came, or `command` ended before it connected.
+            No client connected, or `command` ended before it connected.
         """
-        wanted = tuple(properties)
+        wanted = property_names(properties)
         for structure in structures:
             try:
                 results = self._evaluate_one(structure, wanted)
@@ -170,7 +170,7 @@ class IPICalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         connection = self._listener.connection(structure.fixed_inputs)
         connection.check(structure)
         try:
-            reply = connection.evaluate(structure, self._timeout)
+            reply = connection.evaluate_one(structure, self._timeout)
         except BaseException:  # an interrupt too: the stream may be out of step
             self._listener.drop()
             raise
@@ -185,7 +185,7 @@ class IPICalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         check_results(results, len(structure.positions))
         self.extras = reply.extras
         if "stress" in properties and "stress" not in results:
-            msg = "there is no stress without three lattice vectors"
+            msg = "stress needs a cell with three lattice vectors: set them, or don't ask for it"
             raise PropertyMissingError(msg)
         return results
 
@@ -203,7 +203,7 @@ class IPICalculator(Calculator):  # type: ignore[misc]  # ASE has no types
 
 
 class _Listener:
-    """The listening socket and the connected client; does not refer to the calculator."""
+    """The listening socket and the connected client; holds no reference to the calculator."""
 
     def __init__(
         self,
@@ -246,7 +246,10 @@ class _Listener:
     def _accept(self, process: Optional[ChildProcess]) -> sockets.socket:
         def alive() -> None:
             if process is not None and process.wait(0):
-                msg = f"{self._command} ended with {process.end()} before it connected"
+                msg = (
+                    f"the client {self._command} ended with {process.end()} before it connected to "
+                    f"{self._address}: check its address and its output"
+                )
                 raise StartupError(msg)
 
         deadline = None if self._limit is None else time.monotonic() + self._limit
@@ -287,15 +290,15 @@ class _Connection:
             return
         changed = "pbc" if same else "species or the number of atoms"
         msg = (
-            f"{changed} changed, and i-PI's protocol can't tell a client: make another "
-            "IPICalculator, with a client of its own"
+            f"{changed} changed, which i-PI's protocol can't send to the client: make another "
+            "IPICalculator with another client"
         )
         raise StructureError(msg)
 
-    def evaluate(self, structure: Structure, timeout: Optional[float]) -> Reply:
+    def evaluate_one(self, structure: Structure, timeout: Optional[float]) -> Reply:
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
-            return self._server.evaluate(structure.positions, structure.cell, deadline)
+            return self._server.evaluate_one(structure.positions, structure.cell, deadline)
         except CallTimeoutError:
             msg = f"the client took longer than timeout={timeout:g} s; its connection was closed"
             raise CallTimeoutError(msg) from None
@@ -313,7 +316,7 @@ class _Connection:
 
 
 def _end(process: Optional[ChildProcess], grace: float) -> None:
-    """Give a process that was told to end a moment, then kill it and what it started."""
+    """Wait up to `grace` seconds for a process to end, then kill it and its children."""
     if process is None:
         return
     process.end(grace)

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ModelError, PeerClosedError, ProtocolError
+from ..properties import MECHANICAL
 from ..protocol import messages as m
 from .units import BOHR, HARTREE, stress_to_virial, wire_to_cell
 
@@ -51,7 +52,7 @@ class Client:
     Parameters
     ----------
     connection : Connection
-        To the server.
+        Connection to the server.
     evaluate : callable
         ``evaluate(positions, cell, properties)`` returns the results of the model's calculator for
         float64 arrays of shape (n, 3) and (3, 3); ASE's units.
@@ -91,7 +92,12 @@ class Client:
         self.evaluated = 0
 
     def run(self) -> bool:
-        """Answer until EXIT (true), or until the server closes the connection (false).
+        """Answer the server's messages.
+
+        Returns
+        -------
+        bool
+            True after EXIT, false if the server closed the connection.
 
         Raises
         ------
@@ -131,15 +137,18 @@ class Client:
         return m.READY if self._ready else m.NEEDINIT
 
     def _read_init(self) -> None:
-        m.read_integer(self._connection)  # the bead's index, which no model needs
+        m.read_integer(self._connection)  # the bead's index, which models don't need
         nbytes = m.read_integer(self._connection)
         if not 0 <= nbytes <= _MAX_INIT:
-            msg = f"the server announced an INIT of {nbytes} bytes"
+            msg = f"the server announced an INIT of {nbytes} bytes; at most {_MAX_INIT} are allowed"
             raise ProtocolError(msg)
         announced = _BATCH.search(bytes(self._connection.read(nbytes)))
         self._batch = int(announced[1]) if announced else 1
         if not 1 <= self._batch <= _MAX_BATCH:
-            msg = f"the server announced batches of {self._batch} structures"
+            msg = (
+                f"the server announced batches of {self._batch} structures; 1 to {_MAX_BATCH} are "
+                "accepted"
+            )
             raise ProtocolError(msg)
         self._ready = True
 
@@ -186,7 +195,7 @@ class Client:
 
     @staticmethod
     def _virial(results: Mapping[str, Any], volume: float) -> np.ndarray:
-        """Return the virial in Hartree; zeros without a stress, as i-PI's protocol requires one."""
+        """Return the virial in Hartree; zeros without a stress, because i-PI requires a virial."""
         if "stress" not in results or volume == 0:
             return np.zeros((3, 3))
         return stress_to_virial(results["stress"], volume)
@@ -201,14 +210,12 @@ class Client:
     def _check_natoms(self, natoms: int) -> None:
         if natoms != self._natoms:
             msg = (
-                f"the server sent {natoms} atoms, but the structure that species are taken from "
-                f"has {self._natoms}: give both the same structure"
+                f"the server sent {natoms} atoms, but the structure with the species has "
+                f"{self._natoms}: give both the same structure"
             )
             raise ProtocolError(msg)
 
 
-#: Properties that the protocol carries itself.
-_CARRIED = {"energy", "free_energy", "forces", "stress"}
 #: A committee in the results of a calculator (MACE's names): energies, forces, stresses of members.
 _COMMITTEE = ("energy_comm", "forces_comm", "stress_comm")
 
@@ -216,20 +223,20 @@ _COMMITTEE = ("energy_comm", "forces_comm", "stress_comm")
 def extras_text(results: Mapping[str, Any], volume: float) -> bytes:
     """Return further results as a JSON object; empty if there are none.
 
-    Numbers and arrays that are finite count. A committee (``energy_comm``, shape ``(k,)``,
+    They are all finite numbers and arrays. A committee (``energy_comm``, shape ``(k,)``,
     ``forces_comm``, ``(k, n, 3)``, ``stress_comm``, ``(k, 6)`` or ``(k, 3, 3)``) becomes i-PI's
-    ``committee_pot``, ``committee_force`` and ``committee_virial``, in atomic units as i-PI has it.
+    ``committee_pot``, ``committee_force`` and ``committee_virial``, in atomic units.
 
     Parameters
     ----------
     results : mapping
-        Results; ASE's units.
+        Results of the model's calculator, in ASE's units.
     volume : float
-        In Å³.
+        Volume of the cell, in Å³.
     """
     document: dict[str, Any] = {}
     for name, value in results.items():
-        if name in _CARRIED or name in _COMMITTEE or name == "raw":  # "raw" is i-PI's own
+        if name in MECHANICAL or name in _COMMITTEE or name == "raw":  # "raw" is i-PI's own
             continue
         if isinstance(value, (np.ndarray, np.generic, float, int)):
             array = np.asarray(value)

@@ -1,8 +1,8 @@
 """The driver that ``rootstock serve`` runs: models as i-PI clients of an external server.
 
-This process talks to the server and passes each step on to a worker through a session, which adds
-a tenth of a millisecond. So dead workers, models that raise and time limits are handled as in
-every other call.
+This process receives each step from the server and has a worker evaluate it through a session,
+which adds a tenth of a millisecond. Dead workers, errors of models and time limits are handled as
+in every other call.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from socket import SHUT_RDWR
 from typing import TYPE_CHECKING, Any, Optional, Union
 
@@ -18,7 +18,6 @@ from ..errors import CallTimeoutError, ConfigurationError, PropertyMissingError
 from ..protocol import frames
 from ..protocol.data import Structure
 from ..protocol.frames import Connection
-from ..runtime.preparation import prepare
 from ..runtime.session import Session
 from ..structures import from_atoms
 from .addresses import Address, connect, make_address
@@ -51,13 +50,13 @@ class WorkerStatus:
     Attributes
     ----------
     number : int
-        From 1 on.
+        Number of the worker, counted from 1.
     state : str
         ``"starting"``, ``"waiting"`` (for the server), ``"connected"`` or ``"ended"``.
     steps : int
-        Structures evaluated.
+        Number of evaluated structures.
     steps_per_second : float
-        Over the last seconds; 0 while not connected.
+        Average since the previous status; 0 while not connected.
     """
 
     number: int
@@ -73,12 +72,12 @@ class ServeOptions:
     Attributes
     ----------
     spec : WorkerSpec
-        How to start a worker; prepared.
+        How to start a worker; prepared before the driver starts one.
     fixed_inputs : FixedInputs
         Species in the server's order, with everything else that the model reads: the protocol
         carries positions and cell alone.
     address : Address
-        Of the server.
+        Address of the server.
     count : int
         Number of workers.
     wait : float or None
@@ -96,6 +95,12 @@ class ServeOptions:
     wait: Optional[float] = None
     reconnect: bool = False
     extras: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the number of workers."""
+        if self.count < 1:
+            msg = f"count={self.count} must be a positive integer"
+            raise ConfigurationError(msg)
 
 
 def serve(  # noqa: PLR0913  each is an option that users know from the command
@@ -152,7 +157,7 @@ def serve(  # noqa: PLR0913  each is an option that users know from the command
         As for any calculation. The connections are closed: i-PI has no error message.
     """
     options = ServeOptions(
-        prepare(calc.spec),
+        calc.spec,
         from_atoms(atoms).fixed_inputs,
         make_address(socket, unix, host, port),
         count,
@@ -160,7 +165,7 @@ def serve(  # noqa: PLR0913  each is an option that users know from the command
         reconnect,
         extras,
     )
-    driver = Driver(options)
+    driver = Driver(replace(options, spec=calc.prepare()))  # last: it may build
     driver.start()
     try:
         while not driver.join(_INTERVAL):
@@ -180,9 +185,6 @@ class Driver:
     """
 
     def __init__(self, options: ServeOptions) -> None:
-        if options.count < 1:
-            msg = f"count={options.count} must be a positive integer"
-            raise ConfigurationError(msg)
         self._stopped = threading.Event()
         self._error: Optional[Exception] = None
         self._threads = [
@@ -196,12 +198,12 @@ class Driver:
             thread.thread.start()
 
     def join(self, seconds: float) -> bool:
-        """Wait for the end for at most `seconds`; tell if it has come.
+        """Wait at most `seconds` for all workers to end; return whether they have.
 
         Raises
         ------
         Exception
-            The error that ended a worker. All others are stopped then.
+            The error that ended a worker; the others are stopped.
         """
         deadline = time.monotonic() + seconds
         for thread in self._threads:
@@ -264,10 +266,10 @@ class _ServeThread:
         return WorkerStatus(self._number, self._state, steps, rate)
 
     def hang_up(self) -> None:
-        """End the connection: a read that waits returns at once."""
+        """End the connection, so that a waiting read returns at once."""
         sock = self._socket
         if sock is not None:
-            with contextlib.suppress(OSError):  # it has ended by itself
+            with contextlib.suppress(OSError):  # the connection has already ended
                 sock.shutdown(SHUT_RDWR)
 
     def _run(self) -> None:
@@ -293,7 +295,7 @@ class _ServeThread:
         return implemented
 
     def _serve_once(self, properties: tuple[str, ...]) -> bool:
-        """Serve one connection; tell if the driver may wait for another."""
+        """Serve one connection; return whether the driver may wait for another."""
         sock = self._connected()
         if sock is None:
             return False
@@ -308,7 +310,7 @@ class _ServeThread:
         )
         self._socket, self._state = sock, "connected"
         try:
-            if not self._stopped.is_set():  # stopped since it connected
+            if not self._stopped.is_set():  # stopped while it connected
                 self._client.run()
         finally:
             steps = self._client.evaluated
@@ -324,7 +326,7 @@ class _ServeThread:
         try:
             return connect(self._options.address, deadline, self._stopped.is_set)
         except CallTimeoutError:
-            if self._before:  # a server was there before; none came back
+            if self._before:  # a server was connected before and has not come back
                 return None
             raise
 

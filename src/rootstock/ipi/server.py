@@ -37,7 +37,7 @@ class Reply:
     virial : ndarray of float64, shape (3, 3)
         In Hartree, positive under compression; zero from a client that has none.
     extras : str
-        Text that the client added.
+        Text that the client sent with its results.
     """
 
     energy: float
@@ -52,9 +52,9 @@ class Server:
     Parameters
     ----------
     connection : Connection
-        To the client.
+        Connection to the client.
     init : bytes
-        Text of INIT, for a client that asks for it.
+        Text of INIT, sent to a client that answers NEEDINIT.
     """
 
     def __init__(self, connection: Connection, init: bytes = b" ") -> None:
@@ -62,7 +62,7 @@ class Server:
         self._init = init
         self.synchronised = True  # no message was sent or received in part
 
-    def evaluate(
+    def evaluate_one(
         self, positions: np.ndarray, cell: np.ndarray, deadline: Optional[float] = None
     ) -> Reply:
         """Evaluate one structure.
@@ -72,7 +72,7 @@ class Server:
         positions : ndarray of float64, shape (n, 3)
             In Å.
         cell : ndarray of float64, shape (3, 3)
-            Rows, in Å.
+            Lattice vectors as rows, in Å.
         deadline : float, optional
             Absolute, as :func:`time.monotonic`.
 
@@ -128,7 +128,7 @@ class Server:
         (energy,) = m.read_floats(self._connection, 1)
         answered = m.read_integer(self._connection)
         if answered != natoms:
-            msg = f"the client answered for {answered} atoms, but was given {natoms}"
+            msg = f"the client returned forces of {answered} atoms for a structure of {natoms}"
             raise ProtocolError(msg)
         forces = m.read_floats(self._connection, 3 * natoms).reshape(natoms, 3) * (HARTREE / BOHR)
         virial = m.read_floats(self._connection, 9).reshape(3, 3)

@@ -1,4 +1,4 @@
-"""Atomic units and ASE's, virial and stress, cell orientation. For other programs only.
+"""Conversion between ASE's and i-PI's units, signs and cell orientation.
 
 The factors are literals, so that they change neither with ASE's nor with SciPy's release. They are
 CODATA 2014, which ASE's ``ase.units`` uses by default. i-PI's own differ by 9.6e-8 relative in the

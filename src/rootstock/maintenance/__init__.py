@@ -1,1 +1,1 @@
-"""What a maintainer does with a root: one module per task."""
+"""Tasks of a root's maintainer, one module for each."""

@@ -30,9 +30,9 @@ def add_files(root: Root, paths: Iterable[Path], *, replace: bool = False) -> li
     root : Root
         The root.
     paths : iterable of Path
-        Files called ``NAME_env.py``, or folders of such.
+        Files called ``NAME_env.py``, or folders of these files.
     replace : bool
-        Also replace a file of the same name with another content.
+        Also replace a file of the same name with different content.
 
     Raises
     ------
@@ -65,13 +65,13 @@ def named_files(path: Path) -> list[tuple[str, Path]]:
     Raises
     ------
     EnvironmentFileError
-        A folder has none, or the file is not called ``NAME_env.py``.
+        A folder has no such file, or the file is not called ``NAME_env.py``.
     """
     path = user_path(path)
     if path.is_dir():
         files = environment_files(path)
         if not files:
-            msg = f"there is no file NAME{FILE_SUFFIX} in {path}"
+            msg = f"there is no file NAME{FILE_SUFFIX} in {path}: check the folder"
             raise EnvironmentFileError(msg)
         return list(files.items())
     name = path.name.removesuffix(FILE_SUFFIX)

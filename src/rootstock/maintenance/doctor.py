@@ -1,4 +1,4 @@
-"""Checks of this machine and a root: what builds and downloads need."""
+"""Checks of what builds and downloads need on this machine and in a root."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
 from ..environments.build import find_build
-from ..environments.discovery import available
+from ..environments.discovery import available_environments
 from ..environments.permissions import is_world_writable
 from ..environments.uv import Uv
 from ..errors import BuildError, RootstockError
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Finding", "doctor"]
 
-#: Bytes; less is too little for an environment with PyTorch.
+#: Free disk space in bytes that an environment with PyTorch needs.
 _DISK = 8 * 2**30
-#: Seconds for a site to answer.
+#: Seconds to wait for the response of a server.
 _TIMEOUT = 5.0
 
 
@@ -78,7 +78,7 @@ def _uv() -> Iterator[Finding]:
     if pythons:
         yield Finding("Pythons", "ok", ", ".join(pythons))
     else:
-        yield Finding("Pythons", "problem", "uv finds none", "uv python install 3.12")
+        yield Finding("Pythons", "problem", "uv found no Python", "uv python install 3.12")
 
 
 def _disk(root: Root) -> Iterator[Finding]:
@@ -88,22 +88,22 @@ def _disk(root: Root) -> Iterator[Finding]:
     ):
         existing = next(parent for parent in (path, *path.parents) if parent.exists())
         free = shutil.disk_usage(existing).free
-        little = free < _DISK and topic == "disk of the root"
+        is_low = free < _DISK and topic == "disk of the root"
         detail = f"{free / 2**30:.0f} GiB free at {existing}"
         yield Finding(
-            topic, "problem" if little else "ok", detail, "rootstock gc" if little else ""
+            topic, "problem" if is_low else "ok", detail, "rootstock gc" if is_low else ""
         )
 
 
 def _network() -> Iterator[Finding]:
-    """Ask as builds and downloads do: with the configured index, proxies and mirrors."""
+    """Send requests as builds and downloads do: with the configured index, proxies and mirrors."""
     advice = "install and fetch where there is a network"
     try:
         Uv(Progress()).ask_index()
         yield Finding("packages", "ok", "uv's index answers")
     except BuildError as error:
-        why = error.output.strip().partition("\n")[0] or str(error)
-        yield Finding("packages", "note", f"uv's index does not answer here: {why}", advice)
+        reason = error.output.strip().partition("\n")[0] or str(error)
+        yield Finding("packages", "note", f"uv's index does not answer here: {reason}", advice)
     sites = {
         "weights": os.environ.get("HF_ENDPOINT", "https://huggingface.co"),
         "PyTorch's builds": "https://download.pytorch.org/whl/",
@@ -178,7 +178,7 @@ def _first_bad_permission(root: Root) -> Optional[Finding]:
 
 
 def _is_shared(root: Root) -> bool:
-    """Tell if other users are meant to read it."""
+    """Return whether other users are meant to read the root."""
     return root.shared.is_group_shared or root.is_read_only
 
 
@@ -190,7 +190,7 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def _models(root: Root) -> Iterator[Finding]:
-    for entry in available(root):
+    for entry in available_environments(root):
         if entry.environment is None:
             problem = entry.problem.partition("\n")[0]
             yield Finding(entry.name, "problem", problem, f"edit {entry.path}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..environments.weights import Snapshot, WeightsRecord, make_record, write_record
 from ..errors import ConfigurationError
-from ..runtime.arguments import make_spec
+from ..runtime.arguments import make_spec, refuse_unknown
 from ..runtime.preparation import prepare
 from ..runtime.session import Session
 from ..support.progress import default_progress
@@ -31,7 +31,7 @@ def fetch(
 ) -> WeightsRecord:
     """Download the weights of a model and record them; from then on its worker runs offline.
 
-    Builds the environment if need be. The model is loaded once, on the CPU by default, so no GPU
+    Builds the environment if needed. The model is loaded once, on the CPU by default, so no GPU
     is needed.
 
     Parameters
@@ -41,8 +41,9 @@ def fetch(
     progress : Progress, optional
         Shows the progress of a build and of the download.
     **arguments
-        Those of :class:`rootstock.RootstockCalculator`; `device` is ``"cpu"`` by default, limits
-        on time are off. For a root that can only be read, weights go into the user layer.
+        Those of :class:`rootstock.RootstockCalculator`, but `device` is ``"cpu"`` and
+        `startup_timeout` None by default. For a root that the user can only read, weights go into
+        the user layer.
 
     Returns
     -------
@@ -54,6 +55,7 @@ def fetch(
     ConfigurationError, UnknownNameError, BuildError, SetupError
         As for a calculation.
     """
+    refuse_unknown(arguments)  # make_spec has an argument of its own
     given: CalculatorArguments = {"device": "cpu", "startup_timeout": None, **arguments}
     spec = make_spec(model, check_weights=False, **given)  # a changed file is what fetch replaces
     if spec.root is None:

@@ -1,4 +1,4 @@
-"""Find and remove what is no longer needed: old builds, leftovers of killed builds, stale pins."""
+"""Find and remove old builds, leftovers of killed builds, stale pins and unused caches."""
 
 from __future__ import annotations
 
@@ -48,19 +48,19 @@ class Leftover:
 def plan_collection(
     root: Root, days: float = _KEEP_DAYS, *, caches: bool = False
 ) -> list[Leftover]:
-    """Return what is no longer needed in the writable layer.
+    """Return the files and folders of the writable layer that are no longer needed.
 
     Parameters
     ----------
     root : Root
         The root.
     days : float
-        Replaced builds are kept so long, for jobs that still run in them and for a rollback. Those
-        that a process of this machine runs in, or that a running process has pinned, are always
-        kept.
+        Days for which replaced builds are kept, for jobs that still run in them and for a rollback.
+        Builds that a process of this machine runs in, or that a running process has pinned, are
+        always kept.
     caches : bool
-        Also folders of the cache that no record names. Weights that were downloaded at first use
-        and not by ``rootstock fetch`` are among them.
+        Also return folders of the cache that no record names. These include weights that were
+        downloaded at first use and not by ``rootstock fetch``.
     """
     layer = root.writable
     plan = []
@@ -122,7 +122,7 @@ def _runs_in(folder: Path, commands: set[str]) -> bool:
 def collect(plan: Iterable[Leftover], progress: Optional[Progress] = None) -> list[Leftover]:
     """Remove the entries of a plan; return those that could not be removed.
 
-    Interrupted, it can be run again.
+    After an interruption it can be run again.
     """
     failed = []
     for item in plan:

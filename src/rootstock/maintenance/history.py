@@ -24,7 +24,7 @@ class BuildEntry:
     current : bool
         Whether new workers use it.
     record : BuildRecord
-        From what, with what, when, where and by whom it was built.
+        Sources, tools, time, machine and user of the build.
     """
 
     id: str

@@ -25,22 +25,25 @@ def initialise_root(root: Root, group: Optional[str] = None) -> Root:
     root : Root
         The root.
     group : str, optional
-        A group that maintains it together: it may write everywhere, everyone else may read.
+        Unix group whose members maintain the root: they may write everywhere, other users may read.
 
     Returns
     -------
     Root
-        The same, as it is now.
+        The same root.
 
     Raises
     ------
     RootError
-        It can't be written, or the group can't be given to it.
+        The root can't be written, or its group can't be set.
     UnknownNameError
         There is no such group.
     """
     if root.is_read_only:
-        msg = f"{root.path} exists and you may not write to it: its maintainer initialises it"
+        msg = (
+            f"{root.path} exists and you can't write to it: ask its maintainer to run "
+            "'rootstock init'"
+        )
         raise RootError(msg)
     root.create()
     if group is None:
@@ -62,8 +65,8 @@ def initialise_root(root: Root, group: Optional[str] = None) -> Root:
                 folder.chmod(stat.S_ISGID | 0o775)
             except PermissionError as error:
                 msg = (
-                    f"{folder} can't be given to group {group!r}: be a member of it and "
-                    f"own the folder. Its owner runs: chgrp {group} {folder} && chmod 2775 {folder}"
+                    f"the group of {folder} can't be set to {group!r}: a member of the group who "
+                    f"owns the folder must run: chgrp {group} {folder} && chmod 2775 {folder}"
                 )
                 raise RootError(msg) from error
     return root

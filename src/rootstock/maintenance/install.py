@@ -1,7 +1,8 @@
-"""Install environments by name, and list those that can be named."""
+"""Install environments by name, and list the available ones."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional, Union
@@ -9,7 +10,9 @@ from typing import TYPE_CHECKING, Optional, Union
 from ..environments import build, discovery
 from ..environments.discovery import find_environment
 from ..environments.environment_file import check_settings
+from ..environments.model_strings import resolve
 from ..environments.options import BuildOptions
+from ..errors import ConfigurationError, UnknownNameError
 from ..settings.root import find_root
 from .add_files import add_files, named_files
 
@@ -28,14 +31,14 @@ __all__ = ["available", "find_or_add", "install", "install_one"]
 def available(
     root: Optional[Union[str, os.PathLike[str], Root]] = None, cluster: Optional[str] = None
 ) -> list[AvailableEnvironment]:
-    """Return every environment that a model string can name; broken ones say why.
+    """Return every environment that a model string can name, broken ones with the problem.
 
     Parameters
     ----------
     root, cluster
         As for :class:`rootstock.RootstockCalculator`.
     """
-    return discovery.available(find_root(root, cluster))
+    return discovery.available_environments(find_root(root, cluster))
 
 
 def install(  # noqa: PLR0913  options, which are never passed by position
@@ -56,8 +59,8 @@ def install(  # noqa: PLR0913  options, which are never passed by position
     Parameters
     ----------
     *names : str or path
-        Names of environments, files ``NAME_env.py``, or folders of such; files are copied into the
-        root. All are read before one is built.
+        Names of environments, files ``NAME_env.py``, or folders of these files; files are copied
+        into the root. All are read before one is built.
     root, cluster
         As for :class:`rootstock.RootstockCalculator`.
     python : str, optional
@@ -71,11 +74,11 @@ def install(  # noqa: PLR0913  options, which are never passed by position
     offline : bool
         Use no network.
     upgrade : bool
-        Resolve anew instead of following the lock.
+        Resolve the dependencies again instead of following the lock.
     force : bool
         Build even if the current build is up to date; replace files of the same name.
     progress : Progress, optional
-        Shows the progress of each build; by default what fits stderr.
+        Shows the progress of each build; by default chosen to suit stderr.
 
     Returns
     -------
@@ -85,7 +88,7 @@ def install(  # noqa: PLR0913  options, which are never passed by position
     Raises
     ------
     ConfigurationError
-        The root has another file of that name.
+        No name was given, or the root has another file of that name.
     UnknownNameError, EnvironmentFileError
         A name is unknown, or a file is broken or has unknown settings.
     BuildError
@@ -93,6 +96,9 @@ def install(  # noqa: PLR0913  options, which are never passed by position
     RootError
         The root can't be written.
     """
+    if not names:
+        msg = "name the environments to install, such as install('chgnet')"
+        raise ConfigurationError(msg)
     options = BuildOptions(
         python=python,
         torch_backend=torch_backend,
@@ -109,10 +115,10 @@ def install(  # noqa: PLR0913  options, which are never passed by position
 def install_one(
     environment: Environment, progress: Optional[Progress], options: BuildOptions
 ) -> BuiltEnvironment:
-    """Build an environment; without options only if its build is missing or out of date."""
+    """Build an environment; with default options only if its build is missing or out of date."""
     if options == BuildOptions():
         return build.prepare_environment(environment, progress)
-    return build.install(environment, progress, options)
+    return build.build_environment(environment, progress, options)
 
 
 def find_or_add(
@@ -127,7 +133,7 @@ def find_or_add(
     root : Root
         The root.
     replace : bool
-        Also replace files of the same name with another content.
+        Also replace files of the same name with different content.
     """
     paths = []
     order: list[str] = []
@@ -136,8 +142,23 @@ def find_or_add(
             paths.append(Path(name))
             order += [file_name for file_name, _ in named_files(Path(name))]
         else:
-            check_settings(find_environment(name, root).file, strict=True)
+            check_settings(_find(name, root).file, strict=True)
             order.append(name)
     if paths:
         add_files(root, paths, replace=replace)
     return [find_environment(name, root) for name in order]
+
+
+def _find(name: str, root: Root) -> Environment:
+    """Return the environment of that name; explain that a model string is none."""
+    try:
+        return find_environment(name, root)
+    except UnknownNameError as error:
+        with contextlib.suppress(UnknownNameError):
+            owner = resolve(name, root)[0].name
+            msg = (
+                f"{name!r} is a model of the environment {owner!r}: install {owner!r}, then fetch "
+                f"its weights with rootstock.fetch({name!r}) or 'rootstock fetch {name}'"
+            )
+            raise UnknownNameError(msg, name, (owner,)) from error
+        raise

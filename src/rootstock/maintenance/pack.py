@@ -1,8 +1,8 @@
 """Built environments in one file: for machines without a network, and for node-local disks.
 
 The file is a tar archive of the built environment, its source and lock, and the recorded weights.
-The interpreter itself is not in it: where it is unpacked there has to be a Python of the same minor
-version, whose path is put in.
+It does not contain the interpreter: the machine that unpacks it needs a Python of the same minor
+version, to which the environment is pointed.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def pack(environment: Environment, output: Path, progress: Optional[Progress] = 
     Parameters
     ----------
     environment : Environment
-        Built and up to date.
+        The environment; its build must be up to date.
     output : Path
         The archive; compressed if its name ends in ``.gz`` or ``.xz``.
     progress : Progress, optional
@@ -60,7 +60,7 @@ def pack(environment: Environment, output: Path, progress: Optional[Progress] = 
     Raises
     ------
     ConfigurationError
-        It is not built.
+        The environment is not built.
     OutputError
         The archive can't be written.
     """
@@ -139,9 +139,9 @@ def unpack(archive: Path, root: Root, progress: Optional[Progress] = None) -> Bu
     Raises
     ------
     ConfigurationError
-        It is not such an archive.
+        The file is not an archive of ``pack``, or this Python can't unpack it safely.
     BuildError
-        There is no Python of the minor version that it was built with.
+        This machine has no Python of the minor version that it was built with.
     RootError
         The root can't be written.
     """
@@ -172,14 +172,14 @@ def unpack(archive: Path, root: Root, progress: Optional[Progress] = None) -> Bu
     environment = find_environment(name, root)
     build = find_build(environment)
     if build is None:
-        msg = f"{archive} was unpacked, but does not fit its own lock: pack it again"
+        msg = f"{archive} was unpacked, but its build does not match its lock: pack it again"
         raise BuildError(msg)
     return BuiltEnvironment(environment, build)
 
 
 def _extract(archive: Path, folder: Path) -> dict[str, Any]:
     if not hasattr(tarfile, "data_filter"):
-        msg = "unpacking needs a Python that can do it safely: 3.10.12, 3.11.4, or newer"
+        msg = "this Python can't unpack archives safely: use Python 3.10.12, 3.11.4 or newer"
         raise ConfigurationError(msg)
     try:
         with tarfile.open(archive) as tar:
@@ -192,7 +192,7 @@ def _extract(archive: Path, folder: Path) -> dict[str, Any]:
         msg = f"{archive} is not an archive that 'rootstock pack' wrote: {error}"
         raise ConfigurationError(msg) from error
     if manifest.get("pack") != 1:
-        msg = f"{archive} was packed by another version of Rootstock: use the same"
+        msg = f"{archive} was packed by another version of Rootstock: unpack it with that version"
         raise ConfigurationError(msg)
     return manifest
 
@@ -229,7 +229,7 @@ def _put_interpreter(folder: Path, minor: str, uv: Uv) -> None:
 
 
 def _put_weights(source: Path, root: Root) -> None:
-    """Move weights to their places; a file that is there already stays."""
+    """Move weights into the root; existing files stay."""
     for path in sorted(source.rglob("*")):
         target = root.writable.path / path.relative_to(source)
         if path.is_file() and not target.exists():

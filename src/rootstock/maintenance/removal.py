@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TRASH", "remove"]
 
-#: Folders that are being removed have names that begin so.
+#: Prefix of the names of folders that are being removed.
 TRASH = ".trash-"
 
 

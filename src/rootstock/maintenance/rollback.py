@@ -21,14 +21,14 @@ __all__ = ["rollback"]
 def rollback(environment: Environment, build_id: Optional[str] = None) -> BuildEntry:
     """Make an earlier build the current one and restore its environment file and lock.
 
-    The replaced file and lock are kept beside as ``NAME_env.py.before-rollback``.
+    The replaced file and lock are kept in the same folder, as ``NAME_env.py.before-rollback``.
 
     Parameters
     ----------
     environment : Environment
         The environment.
     build_id : str, optional
-        The build; by default the newest that is older than the current one.
+        The build id; by default that of the newest build before the current one.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def _choose(
     else:
         current = next((n for n, entry in enumerate(entries) if entry.current), -1)
         chosen = entries[current + 1 : current + 2]
-        problem = f"{environment.name} has no older environment"
+        problem = f"{environment.name} has no older build"
     if not chosen:
         known = ", ".join(entry.id for entry in entries) or "none"
         msg = f"{problem} in {environment.writable.layer.path}; builds there: {known}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..conformance.records import latest
 from ..environments.build import is_up_to_date
 from ..environments.builds import current_build
-from ..environments.discovery import available
+from ..environments.discovery import available_environments
 from ..environments.weights import check, records
 from .gc import plan_collection
 
@@ -54,7 +54,11 @@ def status(root: Root, *, deep: bool = False) -> list[Health]:
     deep : bool
         Compare the contents of weights, not only their sizes.
     """
-    report = [_environment_health(entry, root) for entry in available(root) if _is_in_use(entry)]
+    report = [
+        _environment_health(entry, root)
+        for entry in available_environments(root)
+        if _is_in_use(entry)
+    ]
     for layer, record in records(root):
         problems = check(layer, record, deep=deep)
         verified = _verified(latest(root, record.environment, record.argument))
@@ -68,7 +72,7 @@ def status(root: Root, *, deep: bool = False) -> list[Health]:
 
 
 def _verified(verifications: list[Verification]) -> str:
-    """Say where models passed, and each that failed."""
+    """Return on which machines and devices models passed, and which models failed."""
     passed = {f"{v.host} {v.device}" for v in verifications if v.passed}
     failed = [f"{v.model} FAILED on {v.host} {v.device}" for v in verifications if not v.passed]
     return "; ".join([*([f"verified on {', '.join(sorted(passed))}"] if passed else []), *failed])
@@ -80,7 +84,7 @@ def _size(record: WeightsRecord) -> str:
 
 
 def _is_in_use(entry: AvailableEnvironment) -> bool:
-    """Tell if it is more than an unused file of the catalogue."""
+    """Return whether it is more than an unused file of the catalogue."""
     if entry.origin != "catalogue" or entry.environment is None:
         return True
     return any(current_build(paths.builds) for paths in entry.environment.layers)

@@ -1,4 +1,4 @@
-"""The wire: i-PI's protocol and our extension of it. The same files run in both processes.
+"""i-PI's protocol and our extension of it; the same files run in both processes.
 
 Standard library and NumPy only, Python 3.9 and newer.
 """

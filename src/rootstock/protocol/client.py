@@ -26,22 +26,22 @@ if TYPE_CHECKING:
             ...
 
         def set_fixed_inputs(self, arrays: Mapping[str, np.ndarray], info: dict[Any, Any]) -> None:
-            """Set species, boundary conditions, per-atom arrays and ``info``."""
+            """Set the arrays of :class:`rootstock.protocol.data.FixedInputs` and ``info``."""
             ...
 
         def evaluate(
             self, positions: np.ndarray, cell: np.ndarray, properties: list[str]
         ) -> Mapping[str, Any]:
-            """Return all results of the calculator, in ASE's units.
+            """Return all results of the calculator by property name, in ASE's units.
 
             Parameters
             ----------
             positions : ndarray of float64, shape (n, 3)
                 In Å. The same array in every step, overwritten by the next one.
             cell : ndarray of float64, shape (3, 3)
-                Rows, in Å; likewise overwritten.
+                Lattice vectors as rows, in Å; likewise overwritten.
             properties : list of str
-                The properties that are asked for.
+                The requested properties.
             """
             ...
 
@@ -54,13 +54,13 @@ if TYPE_CHECKING:
 
 #: Fixed inputs as received: per-atom arrays (with ``pbc``) and ``info``.
 ReceivedInputs = tuple[dict[str, Any], dict[Any, Any]]
-#: Fixed inputs, positions and cell.
+#: Fixed inputs, positions (n, 3) and cell (3, 3), float64, Å.
 ReceivedStructure = tuple[ReceivedInputs, np.ndarray, np.ndarray]
 
-__all__ = ["Client", "ReceivedStructure", "serve"]
+__all__ = ["Client", "ReceivedStructure", "is_out_of_memory", "run_client"]
 
 
-def serve(connection: Connection, model: Model) -> None:
+def run_client(connection: Connection, model: Model) -> None:
     """Answer until EXIT or until the server closes the connection.
 
     Exceptions of the model are sent to the server; the loop goes on.
@@ -132,7 +132,10 @@ class Client:
         self._connection.read(m.INTEGER.size)  # i-PI's bead index
         document = m.read_json(self._connection, "an INIT")
         if not isinstance(document, dict) or document.get("rootstock") != m.EXTENSION_VERSION:
-            msg = "the server speaks another version of the protocol: restart with one installation"
+            msg = (
+                "the main process uses another version of the protocol: restart it, so that both "
+                "processes run from one installation of Rootstock"
+            )
             raise ProtocolError(msg)
         return document
 
@@ -228,10 +231,15 @@ class Client:
             return
         for outcome in outcomes:
             try:
-                reply = [failure(outcome)] if isinstance(outcome, Exception) else self._pack(outcome)
+                reply = (
+                    [failure(outcome)] if isinstance(outcome, Exception) else self._pack(outcome)
+                )
             except Exception as error:  # noqa: BLE001  results that can't be packed
                 reply = [failure(error)]
             self._connection.send(reply)
+
+    def _reply(self, outcome: Union[Mapping[str, Any], Exception]) -> Buffers:
+        return [failure(outcome)] if isinstance(outcome, Exception) else self._pack(outcome)
 
     def _requested(self) -> list[str]:
         (mask,) = m.PROPERTIES.unpack_from(self._request, len(m.GETFORCE))
@@ -252,7 +260,8 @@ class Client:
 def failure(error: BaseException, *, batch: bool = False) -> bytes:
     """Return FAILED with type, message and traceback of an exception of the model.
 
-    With `batch` it stands for all replies of a batch. Rootstock's own frames are cut off from the top, so that the traceback starts in the model.
+    With `batch` it stands for all replies of a batch. Rootstock's own frames are cut off from the
+    top, so that the traceback starts in the model.
     """
     frames = error.__traceback__
     while frames is not None and _is_rootstocks(frames.tb_frame.f_code.co_filename):
@@ -293,7 +302,7 @@ _PACKAGE = __file__.rsplit("protocol", 1)[0]
 
 
 def _is_rootstocks(filename: str) -> bool:
-    """Tell if a frame belongs to Rootstock; a catalogue file belongs to the model."""
+    """Return whether a frame is Rootstock's; a catalogue file belongs to the model."""
     return filename.startswith(_PACKAGE) and not filename.endswith("_env.py")
 
 

@@ -1,4 +1,4 @@
-"""What the messages carry: structures to the worker, results and a report back.
+"""The data in the messages: structures to the worker, results and a report back.
 
 Loaded by the worker too: Python 3.9, standard library and NumPy.
 """
@@ -18,7 +18,7 @@ __all__ = ["FixedInputs", "Results", "Structure", "WorkerReport"]
 
 @dataclass(frozen=True)
 class FixedInputs:
-    """Inputs that stay the same while atoms move. Sent only when they change.
+    """Inputs that stay the same while atoms move; sent only when they change.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class FixedInputs:
         return len(self.arrays["numbers"])
 
     def same_as(self, other: Optional[FixedInputs]) -> bool:
-        """Compare values and dtypes; the same object, the usual case, is not compared."""
+        """Return whether all values and dtypes are equal; fast for the same object."""
         if other is None or self is other:
             return other is not None
         return (
@@ -80,12 +80,12 @@ Results = dict[str, Any]
 
 @dataclass(frozen=True)
 class WorkerReport:
-    """The worker's description of itself once its model is loaded.
+    """What a worker reports once its model is loaded.
 
     Attributes
     ----------
     implemented_properties : tuple of str
-        The model's own.
+        ASE's names of the properties that the model's calculator implements.
     device : str
         The device that the model runs on, e.g. ``"cpu"`` or ``"cuda:0"``.
     calculator : str
@@ -97,7 +97,8 @@ class WorkerReport:
     pid : int or None
         Process id of the worker.
     opened : tuple of str
-        Files that loading the model opened, if the worker was told to record them.
+        Files in the root's caches that loading the model opened, if the worker was told to record
+        them.
     gpu : str
         Name of the GPU, e.g. ``"NVIDIA H200"``; empty on other devices.
     precision : mapping of str to str

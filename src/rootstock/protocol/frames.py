@@ -1,4 +1,4 @@
-"""Exact reads and gathered writes over a stream socket. Nothing else touches a socket.
+"""Exact reads and gathered writes over a stream socket; all messages pass through here.
 
 A header is 12 bytes of ASCII, padded with spaces. A stream has no message borders: one ``recv``
 may return half a header or three messages. So every read here is exact, and an end of file in the
@@ -30,9 +30,9 @@ MAX_PAYLOAD = 2**31 - 1
 STALL = 60.0
 #: Size of the socket buffers in bytes: one step of 100,000 atoms. The kernel may give less.
 _SOCKET_BUFFER = 4 * 2**20
-#: Buffers a kernel takes in one call (Linux: IOV_MAX = 1024).
+#: Buffers in one system call, at most (Linux: IOV_MAX = 1024).
 _MAX_BUFFERS = 1000
-#: Seconds between two ticks, over all waits: a model that prints without end fills memory fast.
+#: Seconds between two ticks, over all waits. A model that prints all the time fills memory fast.
 _TICK = 0.5
 
 Buffers = list[Union[bytes, bytearray, memoryview]]
@@ -99,8 +99,8 @@ class Connection:
             A descriptor that becomes readable when the process ends (Linux: a pidfd). An end of
             file is not enough, because helper processes may hold the socket open.
         tick : callable
-            Called twice a second as long as there are waits, short ones too; it may raise to end
-            a wait.
+            Called about twice a second during waits, also over many short ones; it may raise to
+            end a wait.
         """
         if process is not None:
             self._poller.register(process, select.POLLIN)
@@ -144,7 +144,7 @@ class Connection:
         ProtocolError
             It made no progress for `stall` seconds.
         CallTimeoutError
-            It did not take all of it until :attr:`deadline`.
+            The peer did not read all of it before :attr:`deadline`.
         """
         total = sum(map(len, buffers))
         while (sent := self._send_some(buffers)) < total:
@@ -188,7 +188,7 @@ class Connection:
         self._fill(buffers, self._take(buffers))
 
     def read(self, nbytes: int) -> bytearray:
-        """Return the next `nbytes` bytes. The caller has checked the number."""
+        """Return the next `nbytes` bytes; the caller has checked `nbytes` against a limit."""
         data = bytearray(nbytes)
         self.read_into([data])
         return data
@@ -203,7 +203,7 @@ class Connection:
         return bytes(self.read(HEADER))
 
     def read_record(self, expected: bytes, buffers: Buffers) -> bytes:
-        """Read the next message in as few calls as possible, given what it probably is.
+        """Read the next message in as few system calls as possible, given the expected one.
 
         Parameters
         ----------
@@ -215,7 +215,7 @@ class Connection:
         Returns
         -------
         bytes
-            The header that came. If it is `expected`, all `buffers` are full. If not, just the
+            The received header. If it is `expected`, all `buffers` are full. If not, only the
             header was consumed, and the rest is kept for the next read.
         """
         got = self._take(buffers)

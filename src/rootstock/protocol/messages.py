@@ -30,10 +30,10 @@ A step is one gathered write (POSDATA and GETFORCE, preceded by INIT if the fixe
 and one gathered reply. A *layout* is a list of ``[name, dtype, shape, kind]``; its payload is the
 raw arrays one after the other, each starting at a multiple of 16 bytes.
 
-A batch is one gathered write with many structures; the replies stream, one for each, in order. INIT
-precedes the structures whose fixed inputs differ from those of the structure before. With *together*
-0 the structures are evaluated one by one; with 1 by the environment file's ``evaluate_batch()``,
-and if that fails, one FAILED with ``"batch": true`` takes the place of all replies.
+A batch is one gathered write with many structures; the replies stream, one for each, in order.
+INIT precedes a structure whose fixed inputs differ from those of the one before. With *together* 0
+the structures are evaluated one by one; with 1 by the environment file's ``evaluate_batch()``, and
+if that fails, one FAILED with ``"batch": true`` takes the place of all replies.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ LAYOUT = header("LAYOUT")
 FAILED = header("FAILED")
 BATCH = header("BATCH")
 
-#: Version of the extension; both sides come from one installation, so a mismatch is a mistake.
+#: Version of the extension. Both sides come from one installation, so they normally agree.
 EXTENSION_VERSION = 2
 
 INTEGER = struct.Struct("<i")
@@ -130,7 +130,7 @@ def read_json(connection: Connection, name: str) -> Any:
     connection : Connection
         To read from.
     name : str
-        What the text is, with its article; for error messages.
+        Name of the text with its article, such as ``"a report"``; for error messages.
 
     Raises
     ------
@@ -145,13 +145,13 @@ def read_json(connection: Connection, name: str) -> Any:
 
 
 def read_integer(connection: Connection) -> int:
-    """Read an i4."""
+    """Read a 32-bit integer (i4)."""
     (value,) = INTEGER.unpack(connection.read(INTEGER.size))
     return int(value)
 
 
 def read_floats(connection: Connection, count: int) -> np.ndarray:
-    """Read `count` f8. The caller has checked the number."""
+    """Return the next `count` float64, shape ``(count,)``; the caller has checked `count`."""
     return np.frombuffer(connection.read(8 * count), np.float64)
 
 
@@ -164,9 +164,9 @@ class Layout:
     entries : tuple of (name, dtype, shape, kind)
         `kind` is ``"array"``, ``"scalar"`` (NumPy's) or ``"float"``, ``"int"`` (Python's).
     offsets : tuple of int
-        Where each array starts.
+        Start of each array in the payload, in bytes.
     nbytes : int
-        Length of the payload.
+        Length of the payload in bytes.
     """
 
     entries: tuple[Entry, ...]
@@ -175,7 +175,7 @@ class Layout:
 
     @classmethod
     def of(cls, entries: tuple[Entry, ...]) -> Layout:
-        """Compute the offsets."""
+        """Return the layout of these entries, with offsets at multiples of 16 bytes."""
         offsets, position = [], 0
         for _, dtype, shape, _ in entries:
             offsets.append(position)
@@ -200,7 +200,10 @@ class Layout:
             msg = f"the peer sent a malformed layout: {error}"
             raise ProtocolError(msg) from error
         if layout.nbytes > MAX_PAYLOAD:
-            msg = f"the peer sent a layout of {layout.nbytes} bytes, which are not accepted"
+            msg = (
+                f"the peer sent a layout of {layout.nbytes} bytes; at most {MAX_PAYLOAD} are "
+                "accepted"
+            )
             raise ProtocolError(msg)
         return layout
 
@@ -242,7 +245,7 @@ _SCALARS: dict[str, Callable[[Any], Any]] = {
 def describe(
     values: Mapping[str, Any],
 ) -> tuple[tuple[Entry, ...], Buffers, dict[str, Any]]:
-    """Split results into a layout's entries, a payload and what is sent as JSON.
+    """Split results into the entries of a layout, a payload and values to send as JSON.
 
     Values that can't cross the wire are left out.
 

@@ -33,12 +33,12 @@ class Server:
     Parameters
     ----------
     connection : Connection
-        To a worker that has not been sent anything yet.
+        Connection to a worker that has not been sent anything yet.
 
     Notes
     -----
-    Not thread-safe: the caller serialises. After any exception but :class:`ModelError` the stream
-    may be out of step: unless :attr:`reply_pending` is true, the server can't be used any more.
+    Not thread-safe: the caller serialises. After any exception but :class:`ModelError`, the server
+    is usable only if :attr:`synchronised` is true, or after :meth:`discard` of a pending reply.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -82,7 +82,7 @@ class Server:
         self._bits = {name: 1 << bit for bit, name in enumerate(names)}
         return report
 
-    def evaluate(
+    def evaluate_one(
         self,
         structure: Structure,
         properties: Iterable[str],
@@ -110,7 +110,7 @@ class Server:
         ModelError
             The model raised.
         PropertyMissingError
-            The model says that it has no such property.
+            The model does not have the property.
         CallTimeoutError, PeerClosedError, ProtocolError
             The connection can't be used any more, unless :attr:`reply_pending`.
         """
@@ -140,7 +140,7 @@ class Server:
         structures : sequence of Structure
             At least one. Their arrays are read, not kept.
         properties : iterable of str
-            As for :meth:`evaluate`.
+            As for :meth:`evaluate_one`.
         together : bool
             Whether the environment file's ``evaluate_batch()`` evaluates them, else they are
             evaluated one by one.
@@ -168,7 +168,7 @@ class Server:
         BatchError
             ``evaluate_batch()`` failed as a whole; no further reply of this batch follows.
         ModelError, PropertyMissingError, CallTimeoutError, PeerClosedError, ProtocolError
-            As :meth:`evaluate`; after the first two the next reply follows.
+            As :meth:`evaluate_one`; after the first two the next reply follows.
         """
         return self._results(deadline)
 
@@ -255,7 +255,7 @@ class Server:
 
 
 def _mapping(document: Any, *names: str) -> dict[str, Any]:
-    """Return a JSON object that has these entries, after a check of those that are lists."""
+    """Return `document` if it is an object with these entries, of which some are lists of str."""
     lists = ("implemented_properties", "bases")
     if (
         not isinstance(document, dict)

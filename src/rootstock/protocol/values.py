@@ -1,4 +1,4 @@
-"""Values that JSON alone does not carry: ``Atoms.info``, ``setup_kwargs``, odd results.
+"""JSON for values that plain JSON can't hold: ``Atoms.info``, ``setup_kwargs``, other results.
 
 The text is plain JSON. Types that JSON lacks are objects with one reserved key::
 
@@ -7,8 +7,8 @@ The text is plain JSON. Types that JSON lacks are objects with one reserved key:
     {"#float": "nan" | "inf" | "-inf"}
     {"#dict": [[key, value], ...]}       a mapping whose keys aren't all plain strings
 
-Nothing is evaluated: object arrays and classes do not cross. Floats are written with
-:func:`repr`, so they come back bit for bit.
+Nothing is evaluated: object arrays and classes are refused. Floats are written with :func:`repr`,
+so they are read back bit for bit.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MAX_DEPTH = 64
 
 
 class UntransferableError(TypeError):
-    """A value of a type that does not cross the wire."""
+    """A value of a type that can't be sent to another process."""
 
 
 def dumps(value: Any) -> bytes:
@@ -62,8 +62,7 @@ def loads(data: Any, name: str) -> Any:
 def encode_info(info: dict[Any, Any]) -> bytes:
     """Return ``Atoms.info`` as canonical bytes.
 
-    Entries that can't cross (an ``ase.spacegroup.Spacegroup``, say) are left out: no model in
-    another process could have read them from a file either.
+    Entries that can't be sent (for example an ``ase.spacegroup.Spacegroup``) are left out.
     """
     if not info:
         return b"{}"
@@ -82,7 +81,7 @@ def encode(value: Any, depth: int = 0) -> Any:  # noqa: PLR0911  one for each ki
     Raises
     ------
     UntransferableError
-        It holds something that does not cross the wire, or is nested too deeply.
+        It holds a value that can't be sent to another process, or is nested too deeply.
     """
     if depth > MAX_DEPTH:
         msg = f"nested more than {MAX_DEPTH} deep"
@@ -103,14 +102,14 @@ def encode(value: Any, depth: int = 0) -> Any:  # noqa: PLR0911  one for each ki
         return {"#tuple": [encode(item, depth + 1) for item in value]}
     if isinstance(value, dict):
         return _encode_mapping(value, depth)
-    msg = f"a {type(value).__module__}.{type(value).__qualname__} does not cross the wire"
+    msg = f"a {type(value).__module__}.{type(value).__qualname__} can't be sent to another process"
     raise UntransferableError(msg)
 
 
 def _encode_array(value: Any) -> Any:
     array = np.asarray(value)
     if array.dtype.hasobject or array.dtype.names or not array.dtype.itemsize:
-        msg = f"an array of dtype {array.dtype} does not cross the wire"
+        msg = f"an array of dtype {array.dtype} can't be sent to another process"
         raise UntransferableError(msg)
     shape = list(array.shape) if isinstance(value, np.ndarray) else None
     raw = base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
@@ -160,10 +159,10 @@ def dtype_of(text: Any) -> np.dtype[Any]:
     Raises
     ------
     TypeError, ValueError
-        It is not a dtype, or one that does not cross the wire.
+        It is not a dtype, or one that is not allowed in messages.
     """
     if not isinstance(text, str) or not _DTYPE.fullmatch(text):
-        msg = f"{text!r:.40} is not a dtype that crosses the wire"
+        msg = f"{text!r:.40} is not a dtype that messages may have"
         raise ValueError(msg)
     return np.dtype(text)
 

@@ -74,7 +74,7 @@ def signature() -> inspect.Signature:
 def make_spec(
     model: Optional[str], *, check_weights: bool = True, **arguments: Unpack[CalculatorArguments]
 ) -> WorkerSpec:
-    """Check everything that can be checked without starting anything.
+    """Return the spec for these arguments, after all checks that need no process.
 
     Parameters
     ----------
@@ -111,6 +111,7 @@ def make_spec(
         timeout=_checked_seconds("timeout", given.get("timeout")),
         startup_timeout=_checked_seconds("startup_timeout", given["startup_timeout"]),
         offline=offline,
+        record_opened_files=environment.root is not None and not offline,
     )
 
 
@@ -135,12 +136,12 @@ def _resolve(model: Optional[str], given: dict[str, Any]) -> tuple[Environment, 
 
 
 def refuse_unknown(names: Iterable[str]) -> None:
-    """Check that all of these are names of the calculator's keyword arguments.
+    """Raise if one of these is not the name of a keyword argument of the calculator.
 
     Raises
     ------
     UnknownArgumentError
-        Names the first one that is not, with suggestions.
+        Names the first unknown argument, with suggestions.
     """
     for name in names:
         if name not in CalculatorArguments.__annotations__:

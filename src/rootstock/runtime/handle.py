@@ -1,4 +1,4 @@
-"""One calculator's share of a session."""
+"""A calculator's handle on a session that it may share."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["SessionHandle"]
 
 
 class SessionHandle:
-    """Keeps a session's worker for its owner; released when the owner is gone, at the latest.
+    """Keeps a session's worker running for its owner, at most until the owner is collected.
 
     Parameters
     ----------
     session : Session
         The session, which other handles may share.
     owner : object
-        Usually a calculator.
+        The object that uses the session, usually a calculator.
     """
 
     def __init__(self, session: Session, owner: object) -> None:
@@ -30,10 +30,10 @@ class SessionHandle:
         session.hold(self._token)
 
     def hold(self) -> Session:
-        """Return the session for a use, taking the share again if it was released."""
+        """Return the session; acquire the handle again if it was released."""
         self.session.hold(self._token)
         return self.session
 
     def release(self) -> None:
-        """Give up the share; the last release asks the worker to end."""
+        """Release the handle; the last release of a session asks the worker to end."""
         self.session.release(self._token)

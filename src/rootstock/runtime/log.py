@@ -16,7 +16,7 @@ __all__ = ["WorkerLog"]
 #: Bytes after which old output is dropped.
 _CAP = 8 * 2**20
 _TAIL_LINES = 30
-#: And characters.
+#: Characters of the tail, at most.
 _TAIL_LENGTH = 4000
 
 
@@ -42,7 +42,7 @@ class WorkerLog:
         return raw.decode(errors="replace")
 
     def tail(self) -> str:
-        """Return the last lines, for an error: not too many, and not too long."""
+        """Return the last lines, for an error: at most 30 lines and 4000 characters."""
         text = "\n".join(self.text().rstrip().splitlines()[-_TAIL_LINES:])
         return text if len(text) <= _TAIL_LENGTH else f"... {text[-_TAIL_LENGTH:]}"
 
@@ -54,7 +54,7 @@ class WorkerLog:
             os.write(self._descriptor, b"[older output was dropped]\n" + recent)
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Free the log's memory; more than once does nothing."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

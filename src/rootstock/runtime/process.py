@@ -1,4 +1,4 @@
-"""One worker process: its connection, its log, its exit status."""
+"""A worker process: its connection, log and exit status."""
 
 from __future__ import annotations
 
@@ -86,10 +86,10 @@ class WorkerProcess:
     def _on_tick(self) -> None:
         self.log.trim()
         if self._child.pidfd is None and self._child.popen.poll() is not None:
-            self.connection.close()  # without a pidfd this is how a wait learns of the death
+            self.connection.close()  # without a pidfd, this ends a wait
 
     def end(self, grace: float) -> Optional[int]:
-        """Give the worker `grace` seconds to end, kill its group, return as :meth:`Child.end`."""
+        """Give the worker `grace` seconds, kill its group; return as :meth:`ChildProcess.end`."""
         return self._child.end(grace)
 
     def kill(self) -> None:
@@ -97,14 +97,14 @@ class WorkerProcess:
         self._child.kill()
 
     def release(self) -> None:
-        """Close our descriptors; the process, if it still lives, ends by that."""
+        """Close our descriptors, which ends the process if it still runs."""
         self.connection.close()
         self._child.release()
         self.log.close()
 
 
 def describe_exit(status: Optional[int]) -> str:
-    """Say in words how a process ended.
+    """Return how a process ended, as a part of a sentence.
 
     Parameters
     ----------

@@ -1,14 +1,14 @@
-"""What results depend on, and what is known about how they were computed."""
+"""The identity of a model, and the provenance of its results."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 from .._version import __version__
-from ..environments.build import find_build, find_lock
+from ..environments.build import find_build, find_lock, installed_digest
 from ..environments.builds import find_by_id
 from ..environments.weights import weights_digests
 from ..protocol.values import dumps, encode
@@ -24,22 +24,24 @@ __all__ = ["ModelIdentity", "Provenance", "describe", "identify"]
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """What the numbers depend on: not root, device index, threads or limits.
+    """Everything about a model that its results depend on: not device, threads, root or limits.
 
     Attributes
     ----------
     environment : str
         Name of the environment.
     source, lock : str
-        SHA-256 of the environment file and of its lock; the lock's is empty where uv keeps the
-        environment in its own cache.
+        SHA-256 of the environment file and of its lock; where uv keeps the environment in its own
+        cache, of the names and versions of the installed packages.
     argument : str
         The argument ``model`` of ``setup()``; of a path only its last part.
     options : str
         Further arguments of ``setup()`` as canonical JSON.
-    weights : tuple of (str, str)
-        Path and SHA-256 of the weights, sorted; recorded files, or a user's own file or folder by
-        its name.
+    weights : tuple of (str, str) or None
+        Path and SHA-256 of the weights, sorted: fetched files, files that loading the model opened
+        in the root's caches, or a user's own file or folder by its name. Empty if they ship with
+        the package, whose version is in the lock; None if they are not known yet, because the model
+        was neither fetched nor loaded.
     """
 
     environment: str
@@ -47,7 +49,7 @@ class ModelIdentity:
     lock: str
     argument: str
     options: str
-    weights: tuple[tuple[str, str], ...] = ()
+    weights: Optional[tuple[tuple[str, str], ...]] = ()
 
     @property
     def digest(self) -> str:
@@ -55,30 +57,57 @@ class ModelIdentity:
         return hashlib.sha256(dumps(encode(asdict(self)))).hexdigest()
 
 
-def identify(spec: WorkerSpec) -> ModelIdentity:
-    """Return the identity of a model; reads the build's record and the digests of its weights."""
+def identify(spec: WorkerSpec, report: Optional[WorkerReport] = None) -> ModelIdentity:
+    """Return the identity of a model.
+
+    Reads the build's record and the weights whose state changed since they were read last.
+
+    Parameters
+    ----------
+    spec : WorkerSpec
+        The model.
+    report : WorkerReport, optional
+        Of a worker that loaded the model: names the weights of a model that was not fetched.
+    """
     environment = spec.environment
-    weights = weights_digests(environment.root, environment.name, spec.argument)
-    is_path = spec.argument in weights
+    weights = _weights(spec, report)
+    own = [path for path in weights or () if Path(path).is_absolute()]
     return ModelIdentity(
         environment=environment.name,
         source=environment.file.digest,
         lock=_lock_digest(spec),
-        argument=Path(spec.argument).name if is_path else spec.argument,
-        options=spec.options,
-        weights=tuple(
-            sorted((Path(path).name if is_path else path, sha) for path, sha in weights.items())
-        ),
+        argument=_by_name(spec.argument, own),
+        options=_by_name(spec.options, own),
+        weights=None
+        if weights is None
+        else tuple(sorted((_by_name(path, own), digest) for path, digest in weights.items())),
     )
+
+
+def _weights(spec: WorkerSpec, report: Optional[WorkerReport]) -> Optional[dict[str, str]]:
+    environment = spec.environment
+    opened = None if report is None else report.opened
+    return weights_digests(
+        environment.root, environment.name, spec.argument, spec.setup_options, opened
+    )
+
+
+def _by_name(text: str, paths: list[str]) -> str:
+    """Replace a user's own paths by their last part: a copy elsewhere is the same model."""
+    for path in paths:
+        text = text.replace(path, Path(path).name)
+    return text
 
 
 def _lock_digest(spec: WorkerSpec) -> str:
     """Return the SHA-256 of the lock that the build was made from, whatever the lock is now."""
     environment, pinned = spec.environment, spec.build
+    if environment.root is None:
+        return installed_digest(environment, pinned) if pinned is not None else ""
     build = find_build(environment) if pinned is None else find_by_id(environment, pinned)
     if build is not None and build.record.lock:
         return build.record.lock
-    lock = find_lock(environment)
+    lock = find_lock(environment) if pinned is None else None
     return "" if lock is None else lock.digest
 
 
@@ -113,7 +142,12 @@ class Provenance:
     settings : mapping
         Arguments that ``setup()`` ran with, its defaults included.
     evaluation : str
-        ``"single"``: structures were evaluated one by one.
+        ``"single"``: one by one, by the calculator; ``"batch"``: by ``evaluate_batch()``.
+    atom_budget : int or None
+        The budget of atoms for a batch.
+    batch_deviation : mapping of str to float
+        The largest deviations of ``evaluate_batch()`` from the calculator that were measured, by
+        property: eV/atom for energies, ASE's unit for others.
     """
 
     rootstock: str
@@ -125,13 +159,15 @@ class Provenance:
     calculator: str
     device: str
     gpu: str
-    precision: Mapping[str, str]
+    precision: Mapping[str, str] = field(hash=False)
     threads: Optional[int]
     python: str
-    packages: Mapping[str, str]
-    weights: Mapping[str, str]
-    settings: Mapping[str, Any]
+    packages: Mapping[str, str] = field(hash=False)
+    weights: Mapping[str, str] = field(hash=False)
+    settings: Mapping[str, Any] = field(hash=False)
     evaluation: str = "single"
+    atom_budget: Optional[int] = None
+    batch_deviation: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON data."""
@@ -141,7 +177,7 @@ class Provenance:
 def describe(spec: WorkerSpec, report: WorkerReport) -> Provenance:
     """Return the provenance of results of a worker."""
     environment = spec.environment
-    identity = identify(spec)
+    identity = identify(spec, report)
     return Provenance(
         rootstock=__version__,
         model=spec.model,
@@ -156,6 +192,6 @@ def describe(spec: WorkerSpec, report: WorkerReport) -> Provenance:
         threads=spec.threads,
         python=report.python,
         packages=dict(report.packages),
-        weights=weights_digests(environment.root, environment.name, spec.argument),
+        weights=_weights(spec, report) or {},
         settings=dict(report.settings),
     )

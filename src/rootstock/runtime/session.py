@@ -1,9 +1,9 @@
 """A session: one model in one worker, shared by a calculator and its copies.
 
 The worker starts when it is first needed and starts again after it died. Each calculator that
-shares the session has a *handle*; the release of the last handle ends the worker, and nothing else
-does: no copy's ``close()``, no garbage collection of a copy, no forked child. A session starts
-workers from a prepared spec; it never builds.
+shares the session has a *handle*, and only the release of the last handle ends the worker: not
+``close()`` or garbage collection of a single copy, and not a forked child. A session starts workers
+from a prepared spec; it never builds.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ..errors import (
     PropertyMissingError,
     ProtocolError,
 )
-from ..properties import check_results, require_properties
+from ..properties import check_results, property_names, require_properties
 from ..protocol.server import Server
 from .failures import death_error, timeout_error
 from .provenance import Provenance, describe
@@ -76,18 +76,18 @@ class Session:
     # --- holders --------------------------------------------------------------------------------
 
     def hold(self, token: object) -> None:
-        """Count `token` among those who need the worker."""
+        """Add `token` to the holders that need the worker."""
         self._holders.add(token)
 
     def release(self, token: object) -> None:
-        """Forget `token`; without any left, end the worker politely, after the call it is in."""
+        """Remove `token`; if it was the last one, end the worker after its current call."""
         self._holders.discard(token)
         if not self._holders:
             self.stop()
             self._pin.release()
 
     def drop(self, token: object) -> None:
-        """Forget `token` because its owner is gone, or because the interpreter ends.
+        """Remove `token` because its owner was collected, or because the interpreter ends.
 
         Never waits: a caller in the middle of a call has a token of its own, except for a daemon
         thread when the interpreter ends. The worker then ends with the process.
@@ -136,14 +136,14 @@ class Session:
     def evaluate(
         self, structures: Iterable[Structure], properties: Iterable[str]
     ) -> Iterator[Union[Results, CalculationError, PropertyMissingError]]:
-        """Evaluate structures one by one; an error of one takes the place of its results.
+        """Yield the results of each structure in ASE's units, or its error, in order.
 
         Raises
         ------
         StartupError
-            The worker does not start at all.
+            The worker does not start.
         """
-        wanted = tuple(properties)
+        wanted = property_names(properties)
         for structure in structures:
             try:
                 outcome: Union[Results, CalculationError, PropertyMissingError]
@@ -155,6 +155,11 @@ class Session:
 
     def evaluate_one(self, structure: Structure, properties: Iterable[str]) -> Results:
         """Evaluate one structure in the worker.
+
+        Returns
+        -------
+        dict
+            All results of the model's calculator, in ASE's units, with its own dtypes and shapes.
 
         Raises
         ------
@@ -171,7 +176,7 @@ class Session:
             server = self._running()
             try:
                 deadline = self._deadline(self.spec.timeout)
-                results = server.evaluate(structure, properties, deadline)
+                results = server.evaluate_one(structure, properties, deadline)
             except CallTimeoutError:
                 raise self._timed_out(self.spec.timeout, "timeout") from None
             except (PeerClosedError, ProtocolError) as error:
@@ -297,7 +302,7 @@ class Session:
         return server if server is not None else self._start()
 
     def _recovered(self, server: Server) -> Optional[Server]:
-        """Synchronise a server again after an interrupted call, or give its worker up."""
+        """Synchronise a server after an interrupted call; end its worker if that fails."""
         if server.reply_pending:
             with contextlib.suppress(CallTimeoutError, ProtocolError):  # then it is replaced
                 server.discard(time.monotonic() + _DISCARD)
@@ -314,7 +319,7 @@ class Session:
             self._pin = pin(spec.environment, spec.build)
         try:
             self._report = self._load(self._server)
-        except BaseException:  # an interrupt too: a worker without a model is of no use
+        except BaseException:  # an interrupt too: a worker without a model is useless
             self.stop(0.0)
             raise
         return self._server
@@ -359,7 +364,7 @@ class Session:
 
 
 def _asked_to_end(server: Optional[Server]) -> bool:
-    """Send EXIT to a worker that would read it now; tell if that was done."""
+    """Send EXIT to a worker that would read it now; return whether it was sent."""
     if server is None or not server.synchronised:
         return False
     try:

@@ -1,4 +1,4 @@
-"""How to start a worker for a model: everything that crosses to another process or machine."""
+"""How to start a worker for a model, in a form that other processes and machines can use."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class WorkerSpec:
     argument : str
         The argument ``model`` of ``setup()``.
     device : str
-        As asked for: ``"auto"``, ``"cpu"``, ``"cuda:1"``, ...
+        The requested device: ``"auto"``, ``"cpu"``, ``"cuda:1"``, ...
     options : str
         Further arguments of ``setup()`` as canonical JSON, see :mod:`rootstock.protocol.values`.
     threads : int or None
@@ -35,9 +35,10 @@ class WorkerSpec:
     timeout, startup_timeout : float or None
         Seconds for a call and for a start; None waits for ever.
     offline : bool
-        The weights were fetched: libraries need no network.
+        The weights were fetched, so that the worker's libraries need no network.
     record_opened_files : bool
-        Have the worker report which files loading the model opens.
+        Have the worker report which files in the root's caches loading the model opens: the weights
+        of a model that was not fetched.
     build : str or None
         Id of the build that workers use; None until :func:`rootstock.prepare` pins it.
     """

@@ -78,8 +78,8 @@ _OFFLINE = {
 def worker_variables(spec: WorkerSpec, mask: Optional[str] = None) -> dict[str, str]:
     """Return the whole environment of a worker.
 
-    Variables in the file's ``[tool.rootstock.variables]`` win over all others but those that
-    follow from `threads` of the spec and from `mask`.
+    Variables in the file's ``[tool.rootstock.variables]`` override all others except those that
+    the spec's ``threads`` and `mask` set.
 
     Parameters
     ----------
@@ -109,12 +109,12 @@ def worker_variables(spec: WorkerSpec, mask: Optional[str] = None) -> dict[str, 
 def cache_variables(root: Root, caller: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that keep weights in the root.
 
-    The caller's Hugging Face token is still found: tokens are the user's, caches the root's.
+    Workers still use the caller's Hugging Face token, which belongs to the user, not to the root.
 
     Parameters
     ----------
     root : Root
-        The root; its writable layer counts.
+        The root, whose writable layer holds the caches.
     caller : mapping
         The caller's own environment variables.
     """
@@ -137,15 +137,15 @@ def cache_variables(root: Root, caller: Mapping[str, str]) -> dict[str, str]:
 def pin_device(device: str) -> tuple[str, Optional[str]]:
     """Turn ``"cuda:1"`` into ``"cuda"`` and a mask.
 
-    With a mask the other GPUs do not exist for the worker: model libraries that put something on
-    "the first GPU" can't miss. The index counts within a mask that is set already (Slurm's, say).
+    The mask hides the other GPUs from the worker, so that model libraries that use "the first GPU"
+    use the right one. The index counts within a mask that is already set, for example by Slurm.
 
     Returns
     -------
     device : str
-        What ``setup()`` gets.
+        The device for ``setup()``.
     mask : str or None
-        Value for ``CUDA_VISIBLE_DEVICES``; None leaves it alone.
+        Value for ``CUDA_VISIBLE_DEVICES``; None leaves the variable as it is.
     """
     kind, _, index = device.partition(":")
     if kind != "cuda" or not index:

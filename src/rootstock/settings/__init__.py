@@ -1,1 +1,1 @@
-"""Which root is meant, and where everything in it lies. Runs nothing."""
+"""The root and its layout, config files and clusters. Runs no other program."""

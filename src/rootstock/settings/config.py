@@ -63,12 +63,12 @@ class Config:
 
 
 def user_path(named: Union[str, os.PathLike[str]], context: str = "") -> Path:
-    """Return the absolute path that a user means; `context` begins the error message.
+    """Return a user's path as an absolute one; `context` begins the error message.
 
     Raises
     ------
     ConfigurationError
-        It begins with ``~name`` for an unknown user, or holds a NUL.
+        The path begins with ``~name`` for an unknown user, or holds a NUL character.
     """
     path = os.path.expanduser(os.fspath(named))
     if path.startswith("~") or "\0" in path:

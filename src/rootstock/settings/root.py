@@ -1,4 +1,4 @@
-"""Which root is meant, and where everything in it lies. Runs nothing.
+"""Which root applies, and the paths in it. Runs no other program.
 
 ::
 
@@ -8,7 +8,7 @@
                       chgnet/current -> <build>
       cache/          huggingface/, mace/, ...                 weights (XDG_CACHE_HOME)
       home/           for libraries that insist on $HOME
-      records/        weights/, verified/, pins/               what was fetched, verified, is in use
+      records/        weights/, verified/, pins/               records of weights, checks, use
 
 A root that the user can only read gets a *user layer*: a folder of the user's own with the same
 layout, which is searched first. What the user builds and fetches, and what libraries write at run
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Layer", "Root", "find_root", "writing"]
 
-#: What a group's files need so that every maintainer can change them.
+#: Umask that lets every maintainer of a group change the files.
 _GROUP_UMASK = 0o002
 
 
@@ -47,7 +47,7 @@ class Layer:
     Attributes
     ----------
     path : Path
-        Absolute.
+        Absolute path of the folder.
     """
 
     path: Path
@@ -79,7 +79,7 @@ class Layer:
 
     @property
     def is_group_shared(self) -> bool:
-        """Whether a group maintains it: its folders pass their group on (the setgid bit)."""
+        """Whether a group maintains the layer: new files inherit its group (setgid bit)."""
         try:
             return bool(self.environments.stat().st_mode & stat.S_ISGID)
         except OSError:
@@ -117,7 +117,7 @@ class Layer:
         Raises
         ------
         RootError
-            They can't be made or written; says what to do.
+            They can't be made or written.
         """
         with writing(self.path):
             for folder in (self.environments, self.builds, self.cache, self.home):
@@ -128,14 +128,14 @@ class Layer:
 
 @dataclass(frozen=True)
 class Root:
-    """A root: its own layer, and the user's layer over it if they can only read it.
+    """A root: its own layer and, if the user can only read it, the user's layer.
 
     Attributes
     ----------
     path : Path
-        Absolute.
+        Absolute path of the root's own layer.
     user_layer : Path or None
-        The user's own layer, if they can't write to the root.
+        Absolute path of the user's own layer, if they can't write to the root.
     """
 
     path: Path
@@ -178,7 +178,7 @@ class Root:
         Raises
         ------
         RootError
-            They can't be made or written; says what to do.
+            They can't be made or written.
         """
         self.writable.create()
 
@@ -200,7 +200,7 @@ def _size(path: Path) -> int:
 def find_root(
     root: Optional[Union[str, os.PathLike[str], Root]] = None, cluster: Optional[str] = None
 ) -> Root:
-    """Decide which root is meant.
+    """Return the root that applies.
 
     In this order: `root` or `cluster` (never both), the variable ``ROOTSTOCK_ROOT``, the config
     file, the per-user default.
@@ -246,7 +246,7 @@ def _root_at(path: Path) -> Root:
 
 
 def _is_read_only(layer: Layer) -> bool:
-    """Tell if there is a root that this user can read and not write."""
+    """Return whether the layer exists and this user can read but not write it."""
     folder = layer.environments
     try:
         return folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK)

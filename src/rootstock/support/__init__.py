@@ -1,1 +1,1 @@
-"""General helpers that know nothing of Rootstock: processes, files, progress, suggestions."""
+"""General helpers, independent of Rootstock: processes, files, progress, suggestions."""

@@ -32,7 +32,7 @@ _REASONS = {
 
 
 def explain(error: OSError) -> str:
-    """Return what an ``OSError`` means to the person who asked for the file."""
+    """Return a short reason for an ``OSError``, for error messages."""
     return _REASONS.get(error.errno or 0, str(error))
 
 
@@ -61,7 +61,7 @@ os.register_at_fork(after_in_child=_renew_lock_in_child)
 
 @contextlib.contextmanager
 def replacing(target: Path) -> Iterator[Path]:
-    """Yield a path beside `target` that takes its place by one rename if the block succeeds."""
+    """Yield a path beside `target`; rename it to `target` if the block succeeds."""
     new = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
         yield new
@@ -71,7 +71,7 @@ def replacing(target: Path) -> Iterator[Path]:
 
 
 def write_atomically(target: Path, text: str) -> None:
-    """Write a UTF-8 text file; it is on disk before it takes its place."""
+    """Replace `target` by a UTF-8 text file, synced to disk before the rename."""
     with replacing(target) as new, new.open("w", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()
@@ -79,6 +79,6 @@ def write_atomically(target: Path, text: str) -> None:
 
 
 def copy_atomically(source: Path, target: Path) -> None:
-    """Copy a file's content to `target`."""
+    """Replace `target` by a copy of the content of `source`."""
     with replacing(target) as new:
         shutil.copyfile(source, new)

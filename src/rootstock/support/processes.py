@@ -4,7 +4,7 @@ A child leads a session, and so a process group, of its own: Ctrl-C reaches only
 one signal reaches the whole group. The child inherits the read end of a pipe, the *parent-death
 pipe*, to which this process never writes. When this process ends for any reason, the kernel closes
 the write end and, on Linux, sends SIGKILL to the group (``F_SETSIG``): no thread or handler of the
-child has to run for that. ``PR_SET_PDEATHSIG`` would not do: it fires when the *thread* that
+child has to run for that. ``PR_SET_PDEATHSIG`` is not enough: it fires when the *thread* that
 started the child ends, and reaches one process. Daemons, which start sessions of their own, leave
 the group.
 """
@@ -46,7 +46,7 @@ class ChildProcess:
     pass_pipe : bool
         Append the number of the parent-death pipe's descriptor to the arguments.
     **options
-        Of :class:`subprocess.Popen`. stdin is empty by default.
+        Passed to :class:`subprocess.Popen`; stdin is empty by default.
 
     Raises
     ------
@@ -56,7 +56,7 @@ class ChildProcess:
     Attributes
     ----------
     popen : subprocess.Popen
-        Of the program. Use :meth:`end`, not its own methods, to end it.
+        The program's process. To end it call :meth:`end`, not its own methods.
     pidfd : int or None
         Readable when the program has ended; None where the system lacks pidfds.
     """
@@ -70,7 +70,7 @@ class ChildProcess:
         **options: Any,
     ) -> None:
         read_end, write_end = os.pipe()
-        # A file object: closed by the garbage collector, it ends the child at the latest then.
+        # A file object: garbage collection closes it, which ends the child at the latest.
         self._pipe = os.fdopen(write_end, "wb", 0)
         self.pidfd: Optional[int] = None
         try:
@@ -101,7 +101,7 @@ class ChildProcess:
         self.release()
 
     def wait(self, seconds: float) -> bool:
-        """Wait for the program's end, without collecting its status; tell if it has ended."""
+        """Wait for the program's end without reaping it; return whether it has ended."""
         if self.pidfd is not None:
             poller = select.poll()
             poller.register(self.pidfd, select.POLLIN)
@@ -125,8 +125,8 @@ class ChildProcess:
         Returns
         -------
         int or None
-            The exit status, negative for a signal; None if even the kernel can't end it now, or
-            if the status is unknown because this process ignores SIGCHLD.
+            The exit status, negative for a signal; None if the kernel can't end it now, or if the
+            status is unknown because this process ignores SIGCHLD.
         """
         # As long as it was not waited for, its id can't belong to another process.
         if self.popen.returncode is None:
@@ -164,7 +164,7 @@ class ChildProcess:
             )
 
     def release(self) -> None:
-        """Close our descriptors; the group, if it still lives, ends by that."""
+        """Close our descriptors, which ends the group if it still runs."""
         self._pipe.close()
         if self.pidfd is not None:
             os.close(self.pidfd)
@@ -179,13 +179,13 @@ class ChildProcess:
 def _attach(pipe: int, group: int) -> None:
     """Have the kernel kill `group` when the other end of `pipe` is closed.
 
-    That belongs to the open pipe and not to the descriptor: the child's copy keeps it alive.
-    If this process is killed before that call, a worker checks the pipe as soon as it runs, and
-    other programs end by themselves.
+    The setting belongs to the open pipe, not to the descriptor, so the child's copy keeps it. If
+    this process is killed before this call, a worker notices when it checks the pipe at its start;
+    other programs run to their end.
     """
     if sys.platform != "linux":
         return  # the worker's own thread waits instead
-    with contextlib.suppress(OSError):  # a sandbox without it: likewise
+    with contextlib.suppress(OSError):  # not allowed in some sandboxes: likewise
         fcntl.fcntl(pipe, fcntl.F_SETOWN, -group)
         fcntl.fcntl(pipe, fcntl.F_SETSIG, signal.SIGKILL)
         flags = fcntl.fcntl(pipe, fcntl.F_GETFL)

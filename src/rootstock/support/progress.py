@@ -1,7 +1,7 @@
-"""How long tasks report progress: live on a terminal, plain lines elsewhere, or not at all.
+"""Progress of long tasks: live on a terminal, plain lines elsewhere, or none.
 
-Apart from the command line this is the only module that writes to a terminal, because a first use
-that takes a minute in silence looks like a hang.
+Apart from the command line this is the only module that writes to a terminal: a first use that
+takes a minute without any output looks like a hang.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class Task:
 
 
 class Progress:
-    """Silent; the base of those that show something."""
+    """Shows nothing; the base class of those that do."""
 
     @contextlib.contextmanager
     def task(self, title: str) -> Iterator[Task]:
         """Show a task while the block runs, then its summary.
 
-        A block that raises leaves no summary: the error says the rest.
+        If the block raises, no summary is shown.
         """
         task = Task()
         self.begin(title)
@@ -119,7 +119,7 @@ class LiveProgress(Progress):
 
 
 def default_progress() -> Progress:
-    """Return what fits stderr: live on a terminal, lines elsewhere, nothing if there is none."""
+    """Return the one that suits stderr: live on a terminal, else lines, silent without stderr."""
     if sys.stderr is None:
         return Progress()
     return LiveProgress() if sys.stderr.isatty() else LineProgress()

@@ -1,4 +1,4 @@
-"""For tests of code that uses Rootstock: a fake model in an environment, and a scripted model.
+"""Fakes for tests of code that uses Rootstock: of a model, an evaluator and a worker.
 
 A fake model runs in a real worker, in an environment with ASE and NumPy only:
 
@@ -6,32 +6,125 @@ A fake model runs in a real worker, in an environment with ASE and NumPy only:
 >>> from rootstock.testing import fake_environment
 >>> RootstockCalculator("reference", environment=fake_environment())  # doctest: +SKIP
 
-A scripted model needs neither environment nor process; it tests code that uses the protocol:
+A fake evaluator needs neither environment nor process; it tests code that evaluates structures:
+
+>>> from rootstock.testing import FakeEvaluator
+>>> evaluator = FakeEvaluator({"energy": 1.0})
+>>> [results["energy"] for results in evaluator.evaluate(structures, "energy")]  # doctest: +SKIP
+
+A scripted model, without environment and process too, tests code that uses the protocol:
 
 >>> from rootstock.testing import ScriptedModel, connected
 >>> with connected(ScriptedModel({"energy": 1.0})) as server:  # doctest: +SKIP
-...     server.evaluate(structure, ["energy"])
+...     server.evaluate_one(structure, ["energy"])
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import socket
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ProtocolError
-from ..protocol.client import serve
+from ..errors import (
+    CalculationError,
+    ModelError,
+    PropertyMissingError,
+    ProtocolError,
+    RootstockError,
+    StructureError,
+)
+from ..properties import check_results, property_names, require_properties
+from ..protocol.client import run_client
 from ..protocol.frames import Connection
 from ..protocol.server import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import numpy as np
 
-__all__ = ["ScriptedModel", "connected", "fake_environment"]
+    from ..evaluation.evaluator import Outcome
+    from ..protocol.client import ReceivedStructure
+    from ..protocol.data import Results, Structure
+
+__all__ = ["FakeEvaluator", "ScriptedModel", "connected", "fake_environment"]
+
+
+class FakeEvaluator:
+    """An evaluator that returns given results in this process and records what it was asked.
+
+    Parameters
+    ----------
+    results : mapping, or callable
+        The results of every structure, or a function of the Structure that returns them or raises.
+        They are copied, and checked as those of a worker are: energy, forces and stress have to be
+        finite and of the right shape, and properties that were asked for have to be there.
+    provenance : object, optional
+        JSON data, or a :class:`rootstock.Provenance`.
+
+    Attributes
+    ----------
+    calls : list of tuple
+        The Structure and the properties, a tuple of str, of each evaluation.
+    closed : bool
+        Whether :meth:`close` was called.
+    """
+
+    def __init__(
+        self,
+        results: Mapping[str, Any] | Callable[[Structure], Mapping[str, Any]],
+        provenance: Any = None,
+    ) -> None:
+        self.calls: list[tuple[Structure, tuple[str, ...]]] = []
+        self.closed = False
+        self._provenance = {"model": "fake"} if provenance is None else provenance
+        self._results = results
+
+    @property
+    def provenance(self) -> Any:
+        """As given; by default ``{"model": "fake"}``."""
+        return self._provenance
+
+    def evaluate(
+        self, structures: Iterable[Structure], properties: Iterable[str]
+    ) -> Iterator[Outcome]:
+        """Yield the results of each structure, or the error that its evaluation raised.
+
+        Exceptions that are not Rootstock's become a :class:`rootstock.ModelError`, as in a worker.
+
+        Raises
+        ------
+        RootstockError
+            One that does not belong to a structure, such as a :class:`rootstock.StartupError`.
+        """
+        wanted = property_names(properties)
+        for structure in structures:
+            self.calls.append((structure, wanted))
+            try:
+                outcome: Outcome = self._evaluate_one(structure, wanted)
+            except (CalculationError, PropertyMissingError, StructureError) as error:
+                outcome = error
+            yield outcome
+
+    def _evaluate_one(self, structure: Structure, wanted: tuple[str, ...]) -> Results:
+        try:
+            results = self._results(structure) if callable(self._results) else self._results
+        except RootstockError:
+            raise
+        except Exception as error:
+            msg = f"{type(error).__name__}: {error}"
+            raise ModelError(msg, f"{type(error).__module__}.{type(error).__name__}") from error
+        checked: Results = copy.deepcopy(dict(results))
+        check_results(checked, len(structure.positions))
+        require_properties(checked, wanted)
+        return checked
+
+    def close(self) -> None:
+        """Note that it was called."""
+        self.closed = True
 
 
 class ScriptedModel:
@@ -95,6 +188,19 @@ class ScriptedModel:
         self.calls.append(call)
         return self._results(call) if callable(self._results) else self._results
 
+    def evaluate_together(
+        self, structures: Sequence[ReceivedStructure], properties: list[str]
+    ) -> list[Mapping[str, Any] | Exception]:
+        """Record a call for each structure and return the results or the exceptions."""
+        outcomes: list[Mapping[str, Any] | Exception] = []
+        for inputs, positions, cell in structures:
+            self.set_fixed_inputs(*inputs)
+            try:
+                outcomes.append(dict(self.evaluate(positions, cell, properties)))
+            except Exception as error:  # noqa: BLE001  what the script raises
+                outcomes.append(error)
+        return outcomes
+
 
 def fake_environment() -> Path:
     """Return the path of an environment file with fake models.
@@ -126,7 +232,7 @@ def connected(model: ScriptedModel, **config: Any) -> Iterator[Server]:
 
     def answer() -> None:
         with contextlib.suppress(ProtocolError), contextlib.closing(peer):
-            serve(peer, model)
+            run_client(peer, model)
 
     thread = threading.Thread(target=answer, daemon=True)
     thread.start()

@@ -7,13 +7,16 @@
 ``reference`` returns an energy (eV), forces (eV/Å, minus the gradient of the energy) and, for three
 lattice vectors, a stress (eV/Å³, the derivative with respect to strain over the volume; positive
 under tension). They depend on everything that a model may read: positions, species, cell, pbc,
-initial charges and magnetic moments, tags, other per-atom arrays and ``info``.
+initial charges and magnetic moments, tags, other numeric per-atom arrays (their names, dtypes and
+every component) and ``info``. Absolute positions count: a translation changes the energy.
 
 ``misbehaving`` does what ``atoms.info["do"]`` says, then returns the results of ``reference``:
 
     raise          raise RuntimeError            nan        return forces that are NaN
     exit-N         end the process, status N     noise      print 20 MB
     SIGKILL, ...   end the process by a signal   sleep-S    sleep S seconds
+
+It raises ValueError for other requests.
 
 ``null`` returns zeros.
 
@@ -22,12 +25,12 @@ initial charges and magnetic moments, tags, other per-atom arrays and ``info``.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import signal
 import sys
 import time
-import zlib
 from typing import TYPE_CHECKING, Any, Optional
 
 import numpy as np
@@ -44,19 +47,27 @@ MODELS = {
     "misbehaving": "does what info['do'] says",
 }
 
-#: Arrays that enter the energy in a way of their own, or (momenta) are not sent to workers.
-_KNOWN_ARRAYS = {
-    "numbers",
-    "positions",
-    "momenta",
-    "tags",
-    "initial_charges",
-    "initial_magmoms",
-}
+#: Where the springs of the atoms end (Å): no lattice site of usual structures.
+_CENTRE = np.array([0.31, 0.73, 0.47])
+#: Where those of the lattice vectors end (Å); all components differ, so that none can be exchanged.
+_CELL_CENTRE = np.array([[0.11, -0.23, 0.35], [-0.47, 0.59, -0.61], [0.67, 0.79, -0.83]])
+#: How much the lattice vectors stiffen the springs, in 1/Å².
+_STIFFENING = 0.001
+_VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+
+#: Not inputs of a potential, or (positions) not part of the spring constants.
+_NO_CONSTANTS = {"positions", "momenta"}
+#: ASE returns zeros where these arrays are absent.
+_ZERO_BY_DEFAULT = {"tags", "initial_charges", "initial_magmoms"}
 
 
 class Reference(Calculator):  # type: ignore[misc]  # ASE has no types
-    """Springs from the atoms to the origin, stiffer in a larger cell."""
+    """Springs from the atoms to one point, stiffer the further the lattice vectors reach.
+
+    The energy is ``s sum(k (1 + |r - centre|²/2))`` with ``s = 1 + c sum(|cell - cell_centre|²)``.
+    The spring constant k of an atom is a hash of all inputs but positions and cell. The 1 keeps an
+    atom visible that sits at the centre. Both centres stay where they are under strain.
+    """
 
     implemented_properties = ("energy", "free_energy", "forces", "stress")
 
@@ -66,25 +77,27 @@ class Reference(Calculator):  # type: ignore[misc]  # ASE has no types
         properties: Iterable[str] = ("energy",),
         system_changes: Iterable[str] = all_changes,
     ) -> None:
-        """Set the results: energy sum(k r²) s/2, where s = 1 + 0.001 sum(cell²)."""
+        """Set energy, forces and, for three lattice vectors, stress."""
         super().calculate(atoms, properties, system_changes)
         positions, cell = self.atoms.positions, self.atoms.cell.array
-        springs = _springs(self.atoms)[:, None]
-        scale = 1 + 0.001 * _sum(cell**2)
-        unscaled = 0.5 * _sum(springs * positions**2)
+        constants = _spring_constants(self.atoms)
+        extensions = positions - _CENTRE
+        cell_extensions = cell - _CELL_CENTRE
+        stiffness = 1 + _STIFFENING * _sum(cell_extensions * cell_extensions)
+        unscaled = _sum(constants) + 0.5 * _sum(constants[:, None] * extensions * extensions)
         self.results = {
-            "energy": scale * unscaled,
-            "free_energy": scale * unscaled,
-            "forces": -scale * springs * positions,
+            "energy": stiffness * unscaled,
+            "free_energy": stiffness * unscaled,
+            "forces": -stiffness * constants[:, None] * extensions,
         }
         volume = abs(_sum(cell[0] * np.cross(cell[1], cell[2])))
         if volume > 0:
-            by_strain = [
-                scale * _sum(springs[:, 0] * positions[:, i] * positions[:, j])
-                + 0.002 * unscaled * _sum(cell[:, i] * cell[:, j])
-                for i, j in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+            virial = [
+                stiffness * _symmetric(constants[:, None] * extensions, positions, i, j)
+                + 2 * _STIFFENING * unscaled * _symmetric(cell_extensions, cell, i, j)
+                for i, j in _VOIGT
             ]
-            self.results["stress"] = np.array(by_strain) / volume
+            self.results["stress"] = np.array(virial) / volume
 
 
 class Misbehaving(Reference):
@@ -122,7 +135,7 @@ class Null(Calculator):  # type: ignore[misc]  # ASE has no types
 
 
 def setup(model: str = "", device: str = "cpu", misbehaviour: str = "") -> Calculator:
-    """Return a model of ``MODELS``, the reference by default; `misbehaviour` is done first."""
+    """Return a model of ``MODELS``, by default the reference; first do what `misbehaviour` says."""
     del device
     misbehave(misbehaviour)
     calculators = {"reference": Reference, "null": Null, "misbehaving": Misbehaving}
@@ -139,28 +152,49 @@ def misbehave(request: str) -> None:
         raise RuntimeError(msg)
     if request.startswith("exit-"):
         os._exit(int(request.partition("-")[2]))
-    if request.startswith("SIG"):
-        os.kill(os.getpid(), getattr(signal, request))
+    elif request in signal.Signals.__members__:
+        os.kill(os.getpid(), signal.Signals[request])
         time.sleep(60)  # a blocked signal must not lead to results
-    if request.startswith("sleep-"):
+    elif request.startswith("sleep-"):
         time.sleep(float(request.partition("-")[2]))
-    if request == "noise":
+    elif request == "noise":
         for _ in range(2000):
             sys.stdout.write("x" * 10_000 + "\n")
+    elif request not in ("", "nan"):  # Misbehaving itself spoils its results
+        msg = f"the fake model can't do {request!r}"
+        raise ValueError(msg)
 
 
-def _springs(atoms: Atoms) -> np.ndarray:
-    """Return a spring constant for each atom, shape (n,), in eV/Å²."""
+def _spring_constants(atoms: Atoms) -> np.ndarray:
+    """Return a constant for each atom, shape (n,), from 1 to 2 eV/Å².
+
+    It is a hash of ``pbc`` and ``info`` and of the atom's components of all numeric arrays.
+    """
+    arrays = {
+        name: np.ascontiguousarray(array + 0 if array.dtype.kind in "fc" else array)  # no -0.0
+        for name, array in sorted(atoms.arrays.items())
+        if name not in _NO_CONSTANTS
+        and array.dtype.kind in "biufc"
+        and (name not in _ZERO_BY_DEFAULT or array.any())
+    }
     info = {key: value for key, value in atoms.info.items() if key != "do"}
-    springs: np.ndarray = 0.01 * atoms.numbers + float(atoms.pbc @ [1, 2, 4])
-    springs += zlib.crc32(_text(info).encode()) % 1000 / 1000
-    springs += 0.5 * atoms.get_initial_charges() + 0.125 * atoms.get_tags()
-    springs += 0.25 * atoms.get_initial_magnetic_moments().reshape(len(atoms), -1).sum(axis=1)
-    for name in sorted(set(atoms.arrays) - _KNOWN_ARRAYS):
-        array = atoms.arrays[name]
-        if array.dtype.kind in "biuf":
-            springs += 0.0625 * array.reshape(len(atoms), -1).sum(axis=1)
-    return springs
+    kinds = [(name, array.dtype.str, array.shape[1:]) for name, array in arrays.items()]
+    shared = hashlib.sha256(f"{atoms.pbc.tolist()} {_text(info)} {kinds}".encode()).digest()
+    rows = [b"".join(row) for row in zip(*map(_rows, arrays.values()))]
+    hashes = {row: hashlib.sha256(shared + row).digest() for row in set(rows)}
+    fractions = {row: int.from_bytes(h[:6], "little") / 2**48 for row, h in hashes.items()}
+    return np.array([1 + fractions[row] for row in rows])
+
+
+def _rows(array: np.ndarray) -> list[bytes]:
+    """Return the bytes of each atom's components."""
+    raw, size = array.tobytes(), array.nbytes // max(len(array), 1)
+    return [raw[i * size : (i + 1) * size] for i in range(len(array))]
+
+
+def _symmetric(first: np.ndarray, second: np.ndarray, i: int, j: int) -> float:
+    """Return component ij of the symmetric part of a sum of dyadic products of rows."""
+    return 0.5 * _sum(np.concatenate([first[:, i] * second[:, j], first[:, j] * second[:, i]]))
 
 
 def _sum(array: np.ndarray) -> float:
@@ -169,9 +203,14 @@ def _sum(array: np.ndarray) -> float:
 
 
 def _text(value: Any) -> str:
-    """Return a text that shows every number of a nested value, in an order of its own."""
+    """Return a text that shows types and every bit of a nested value, its keys in a fixed order."""
     if isinstance(value, dict):
         return f"{{{', '.join(sorted(f'{_text(k)}: {_text(v)}' for k, v in value.items()))}}}"
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(_text, value))}]"
-    return repr(value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value)
+        return f"{type(value).__name__}[{', '.join(map(_text, value))}]"
+    if isinstance(value, (np.ndarray, np.generic)) and not value.dtype.hasobject:
+        kind = "array" if isinstance(value, np.ndarray) else "scalar"
+        return f"{kind}({value.dtype.str}, {value.shape}, {value.tobytes().hex()})"
+    if value is None or isinstance(value, (bool, int, float, complex, str, bytes)):
+        return repr(value)
+    return type(value).__qualname__  # what doesn't cross to a worker

@@ -12,7 +12,7 @@ import types
 
 
 def main() -> int:
-    """Connect the parts and serve until the main process goes away."""
+    """Set up the worker and answer until the main process ends."""
     socket_fd, parent_death_fd = int(sys.argv[1]), int(sys.argv[2])
     # Ignored and blocked signals are inherited: without SIGCHLD all helper processes of a model
     # would seem to end without an error.
@@ -39,14 +39,14 @@ def main() -> int:
 
     import socket
 
-    from _rootstock.protocol.client import serve
+    from _rootstock.protocol.client import run_client
     from _rootstock.protocol.frames import Connection
     from _rootstock.worker.model import EnvironmentModel
 
     os.set_inheritable(socket_fd, False)  # noqa: FBT003  helper processes of a model never hold the connection
     connection = Connection(socket.socket(fileno=socket_fd))
     os.register_at_fork(after_in_child=connection.close)
-    serve(connection, EnvironmentModel())
+    run_client(connection, EnvironmentModel())
     return 0
 
 

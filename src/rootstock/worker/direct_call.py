@@ -1,10 +1,11 @@
-"""A model by itself, inside its environment and without a worker's loop.
+"""Calls a model directly, inside its environment and without the worker's loop.
 
-``python -I direct_call.py DESCRIPTOR`` reads a request from stdin and writes the answer to the file
-descriptor. Both are JSON in the encoding of ``protocol/values.py``, which keeps dtypes, shapes and
-every bit; this script loads that module by its path, as the worker does. Nothing else of Rootstock
-takes part: the file's ``setup()`` is run by :mod:`runpy`, and ASE's ``get_property()`` is called.
-Python 3.9, standard library, NumPy and ASE.
+``python -I direct_call.py DESCRIPTOR`` reads a request from stdin and writes lines to the file
+descriptor: ``"ready"`` after the model was loaded, then one answer for each structure as soon as it
+is there, so that a process that dies loses no earlier ones. All are JSON in the encoding of
+``protocol/values.py``, which keeps dtypes, shapes and every bit; this script loads that module by
+its path, as the worker does. Nothing else of Rootstock takes part: the file's ``setup()`` is run by
+:mod:`runpy`, and ASE's ``get_property()`` is called. Python 3.9, standard library, NumPy and ASE.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import json
 import os
 import runpy
 import sys
+import traceback
 import types
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from ase import Atoms
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Evaluate each structure; an error of the model is an answer, too."""
+    """Evaluate each structure; write its results or the model's error."""
     stub = types.ModuleType("_rootstock")
     stub.__path__ = [os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
     sys.modules[stub.__name__] = stub
@@ -34,12 +36,17 @@ def main() -> None:
     calculator = setup(request["argument"], request["device"], **request["options"])
     if request["threads"] is not None and "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(request["threads"])
-    answers = [
-        _evaluate(calculator, _atoms(structure), request["properties"], encode)
-        for structure in request["structures"]
-    ]
     with os.fdopen(int(sys.argv[1]), "w") as stream:
-        json.dump(answers, stream)
+        _write(stream, "ready")
+        for structure in request["structures"]:
+            answer = _evaluate(calculator, _atoms(structure), request["properties"], encode)
+            _write(stream, answer)
+
+
+def _write(stream: TextIO, answer: Any) -> None:
+    """Write one line; it is in the file when this returns."""
+    stream.write(json.dumps(answer) + "\n")
+    stream.flush()
 
 
 def _atoms(structure: dict[str, Any]) -> Atoms:
@@ -71,8 +78,22 @@ def _evaluate(
             results.update(_encoded(getattr(calculator, "results", {}), encode))
             results.update(_encoded({name: value}, encode))
     except Exception as error:  # noqa: BLE001  whatever the model raises
-        return {"error": f"{type(error).__name__}: {error}"}
+        return {"error": _described(error)}
     return {"results": results}
+
+
+def _described(error: Exception) -> dict[str, Any]:
+    kind = type(error)
+    try:
+        message = str(error)
+    except Exception as second:  # noqa: BLE001  a broken __str__ must not hide the error
+        message = f"(its message can't be shown: {type(second).__name__})"
+    return {
+        "type": f"{kind.__module__}.{kind.__qualname__}",
+        "bases": [base.__name__ for base in kind.__mro__],
+        "message": message,
+        "traceback": traceback.format_exc(),
+    }
 
 
 def _empty_cache(calculator: Any) -> None:
@@ -92,7 +113,7 @@ def _encoded(values: dict[str, Any], encode: Callable[[Any], Any]) -> dict[str, 
         plain = value.detach().cpu().numpy() if hasattr(value, "detach") else value
         try:
             encoded[str(name)] = encode(plain)
-        except TypeError:  # of a class that JSON can't carry: no number
+        except TypeError:  # an object that can't be encoded
             continue
     return encoded
 

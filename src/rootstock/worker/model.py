@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import importlib.abc
 import importlib.metadata
 import importlib.util
 import inspect
@@ -34,7 +36,7 @@ _MODULE = "_rootstock_environment"
 
 
 class EnvironmentModel:
-    """The calculator that ``setup()`` returned; what the client evaluates."""
+    """The calculator that ``setup()`` returned, and the Atoms that it evaluates."""
 
     def __init__(self) -> None:
         self._calculator: Any = None
@@ -50,8 +52,9 @@ class EnvironmentModel:
         Parameters
         ----------
         config : mapping
-            ``file``, ``argument``, ``device``, ``options``, ``threads`` (or None), ``packages``
-            (names whose versions are reported) and ``record_opened_files`` (or absent).
+            ``file``, ``digest`` (its SHA-256), ``argument``, ``device``, ``options``, ``threads``
+            (or None), ``packages`` (names whose versions are reported) and ``record_opened_in``
+            (folders; files in them that loading opens are reported).
 
         Returns
         -------
@@ -60,14 +63,16 @@ class EnvironmentModel:
 
         Raises
         ------
+        ChangedFileError
+            The file has another content than the digest says.
         TypeError
             The file has no ``setup()``, or ``setup()`` returned no ASE calculator. Its own
             exceptions pass through.
         """
-        record = config.get("record_opened_files")
-        opened = _record_opened_files() if record else set()
+        folders = tuple(os.path.join(folder, "") for folder in config["record_opened_in"])
+        opened = _record_opened_files(folders) if folders else set()
         device = _decide_device(config["device"])
-        module = _import_file(config["file"])
+        module = _import_file(config["file"], config["digest"])
         setup = getattr(module, "setup", None)
         if not callable(setup):
             msg = f"{config['file']} has no function setup(model, device)"
@@ -94,11 +99,11 @@ class EnvironmentModel:
             "precision": _precision(),
             "settings": settings,
             "evaluates_batches": callable(self._batch_function),
-            "opened": sorted(opened | _mapped_files() if record else ()),
+            "opened": sorted(opened | _mapped_files(folders) if folders else ()),
         }
 
     def set_fixed_inputs(self, arrays: Mapping[str, np.ndarray], info: dict[Any, Any]) -> None:
-        """Make the Atoms that the following steps move."""
+        """Make new Atoms of :class:`rootstock.protocol.data.FixedInputs`; later steps move them."""
         self._atoms = _make_atoms(arrays, info)
         self._fixed_inputs_changed = True
 
@@ -112,9 +117,14 @@ class EnvironmentModel:
         positions : ndarray of float64, shape (n, 3)
             In Å. It becomes the Atoms' own array: the next step arrives in it.
         cell : ndarray of float64, shape (3, 3)
-            Rows, in Å.
+            Lattice vectors as rows, in Å.
         properties : list of str
-            The properties that are asked for; the results may hold more.
+            The requested properties.
+
+        Returns
+        -------
+        mapping
+            All results of the calculator by property name, in ASE's units.
         """
         atoms, calculator = self._atoms, self._calculator
         if atoms is None or calculator is None:
@@ -122,8 +132,8 @@ class EnvironmentModel:
             raise RuntimeError(msg)
         atoms.arrays["positions"] = positions
         changes = ["positions"]
-        unsure = self._previous is None or self._fixed_inputs_changed
-        if unsure or (atoms.cell.array != cell).any():
+        unknown = self._previous is None or self._fixed_inputs_changed
+        if unknown or (atoms.cell.array != cell).any():
             atoms.cell[:] = cell
             changes = self._compare(atoms)
         self._previous = None  # unknown if the calculator raises
@@ -161,7 +171,7 @@ class EnvironmentModel:
         return evaluate_together(self._batch_function, self._calculator, images, properties)
 
     def _compare(self, atoms: Atoms) -> list[str]:
-        """Return the changes in ASE's words and order; positions always count as changed."""
+        """Return ASE's names of the changes, in ASE's order; positions always count as changed."""
         if self._previous is None or atoms is self._previous:
             changed = set(all_changes if self._previous is None else ("positions", "cell"))
         else:
@@ -183,8 +193,8 @@ class EnvironmentModel:
                 calculator.atoms = atoms.copy()
             calculator.calculate(atoms, properties, changes)
             return dict(calculator.results)
-        asked = {name: calculator.get_property(name, atoms) for name in properties}
-        return {**getattr(calculator, "results", {}), **asked}
+        requested = {name: calculator.get_property(name, atoms) for name in properties}
+        return {**getattr(calculator, "results", {}), **requested}
 
 
 def _make_atoms(arrays: Mapping[str, np.ndarray], info: dict[Any, Any]) -> Atoms:
@@ -207,43 +217,55 @@ def _forget(calculator: Any) -> None:
 
 
 def _uses_ases_get_property(calculator: Any) -> bool:
-    """Tell if ``calculate()`` may be called without going through an own ``get_property()``."""
+    """Return whether ``get_property()`` is ASE's; ``calculate()`` may then be called directly."""
     for kind in type(calculator).__mro__:
         if "get_property" in vars(kind):
             return kind.__module__ == Calculator.__module__ and hasattr(calculator, "results")
     return False
 
 
-def _import_file(path: str) -> ModuleType:
+class ChangedFileError(Exception):
+    """The environment file changed since the main process read it."""
+
+
+def _import_file(path: str, digest: str) -> ModuleType:
+    """Import an environment file; what is executed is what has this SHA-256."""
     spec = importlib.util.spec_from_file_location(_MODULE, path)
-    if spec is None or spec.loader is None:
+    if spec is None or not isinstance(spec.loader, importlib.abc.SourceLoader):
         msg = f"{path} is not a Python file"
         raise ImportError(msg)
+    source = spec.loader.get_data(path)
+    if hashlib.sha256(source).hexdigest() != digest:
+        msg = f"{path} changed"
+        raise ChangedFileError(msg)
     module = importlib.util.module_from_spec(spec)
     sys.modules[_MODULE] = module  # where dataclasses and pickle look for it
-    spec.loader.exec_module(module)
+    exec(spec.loader.source_to_code(source, path), vars(module))  # noqa: S102  its loader's own way
     return module
 
 
-def _record_opened_files() -> set[str]:
-    """Return a set that receives the path of every file that Python opens from now on."""
+def _record_opened_files(folders: tuple[str, ...]) -> set[str]:
+    """Return a set that receives the paths of files in `folders` that Python opens from now on."""
     opened: set[str] = set()
 
     def note(event: str, arguments: Any) -> None:
         if event == "open" and isinstance(arguments[0], (str, bytes)):
-            opened.add(os.path.abspath(os.fsdecode(arguments[0])))
+            path = os.path.abspath(os.fsdecode(arguments[0]))
+            if path.startswith(folders):
+                opened.add(path)
 
     sys.addaudithook(note)
     return opened
 
 
-def _mapped_files() -> set[str]:
-    """Return the files that are mapped into memory: how C++ and Rust load weights."""
+def _mapped_files(folders: tuple[str, ...]) -> set[str]:
+    """Return the files in `folders` that are mapped into memory: how C++ and Rust load weights."""
     try:
         with open("/proc/self/maps") as stream:
-            return {line.split(maxsplit=5)[-1].strip() for line in stream if "/" in line}
+            mapped = {line.split(maxsplit=5)[-1].strip() for line in stream if "/" in line}
     except OSError:  # not on Linux
         return set()
+    return {path for path in mapped if path.startswith(folders)}
 
 
 def _decide_device(device: str) -> str:
@@ -262,7 +284,7 @@ def _decide_device(device: str) -> str:
 
 
 def _limit_threads(threads: Optional[int]) -> None:
-    """Apply the number of threads to a PyTorch that set its own; the variables did the rest."""
+    """Set PyTorch's number of threads; other libraries read the environment variables."""
     torch = sys.modules.get("torch")
     if threads is not None and torch is not None:
         torch.set_num_threads(threads)
@@ -310,7 +332,7 @@ def _precision() -> dict[str, str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # newer versions call these settings deprecated
         for name, read in readers.items():
-            # absent before PyTorch 2.9; unreadable if the model has used the newer interface
+            # absent before PyTorch 2.9; unreadable if the model used the newer interface
             with contextlib.suppress(AttributeError, RuntimeError):
                 settings[name] = str(read())
     return settings

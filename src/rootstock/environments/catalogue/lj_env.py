@@ -8,7 +8,8 @@
 # ///
 """Lennard-Jones from ASE: the simplest potential, for trying things.
 
-Without setup_kwargs={"sigma": 3.4, "epsilon": 0.0104, "rc": 10.0} (argon) all are 1. float64.
+Defaults: sigma 1 Å, epsilon 1 eV, rc 3 sigma. Argon: setup_kwargs={"sigma": 3.4, "epsilon":
+0.0104, "rc": 10.0}. float64.
 
 Paper: 10.1098/rspa.1924.0081. Licence: LGPL-2.1 (ASE). Weights: none.
 """

@@ -9,7 +9,7 @@
 # ///
 """SO3LR: molecules and biomolecules with long-range electrostatics and dispersion.
 
-Reads atoms.info["charge"] and atoms.info["total_spin"]. It gives numbers for any element, yet was
+Reads atoms.info["charge"] and atoms.info["total_spin"]. It returns results for any element but was
 trained on H C N O F P S Cl. float32; setup_kwargs={"default_dtype": "float64"}.
 
 Paper: 10.1021/jacs.5c09558. Licence: MIT (the package). Weights: in the wheel.

@@ -1,0 +1,217 @@
+"""Many structures through one model: :func:`evaluate`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sized
+from typing import TYPE_CHECKING, Any, Union
+
+from ..errors import ConfigurationError, StructureError
+from ..properties import property_names
+from ..runtime.preparation import prepare
+from ..runtime.spec import WorkerSpec
+from ..structures import from_atoms
+from .pool import DEFAULT_PROPERTIES, Completed, Pool, PoolOptions, pool_specs
+from .progress import EvaluationProgress, reporter
+from .result import Evaluation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from typing import Optional
+
+    from ase import Atoms
+    from typing_extensions import Unpack
+
+    from ..protocol.data import Structure
+    from ..runtime.arguments import CalculatorArguments
+    from .evaluator import Evaluator
+    from .progress import Reporter
+
+__all__ = ["evaluate", "evaluations"]
+
+
+def evaluate(  # noqa: PLR0913  keywords that users know from the calculator and the command
+    structures: Iterable[Atoms],
+    model: Union[str, WorkerSpec, Evaluator],
+    *,
+    properties: Optional[Iterable[str]] = None,
+    devices: Optional[Sequence[str]] = None,
+    workers_per_device: int = 1,
+    batch_atoms: Optional[int] = None,
+    exact: bool = False,
+    ordered: bool = True,
+    on_error: str = "return",
+    progress: Union[bool, Callable[[EvaluationProgress], object], None] = None,
+    **arguments: Unpack[CalculatorArguments],
+) -> Iterator[Evaluation]:
+    """Evaluate many structures with one model; yield an :class:`Evaluation` for each.
+
+    A structure that can't be evaluated, or that ends its worker, has an error instead of results;
+    the others are not affected. Structures are read as they are needed, so an iterator of any
+    length takes bounded memory.
+
+    Parameters
+    ----------
+    structures : iterable of Atoms
+        Any mixture; not modified.
+    model : str, WorkerSpec or Evaluator
+        Model string, with the calculator's `arguments`; or a spec; or anything that evaluates
+        structures, which stays open.
+    properties : iterable of str, optional
+        The properties to ask for, each of which is required. By default energy, forces and stress,
+        as far as the model has them for a structure. Results hold whatever the model returns.
+    devices : sequence of str, optional
+        ``["cuda:0", "cuda:1"]``: devices that share the work. By default `device` alone.
+    workers_per_device : int
+        Workers on each device. On the CPU they share its cores.
+    batch_atoms : int, optional
+        A fixed number of atoms for each batch; by default what is fastest and fits into memory.
+    exact : bool
+        Evaluate structures one by one: the only setting whose results repeat bit for bit.
+        Otherwise environments with an ``evaluate_batch()`` evaluate batches where these agree with
+        the calculator within single precision, and are faster; the provenance says so.
+    ordered : bool
+        Yield in the order of the input, else as results come.
+    on_error : str
+        ``"return"``, or ``"raise"`` to raise the first error of a structure.
+    progress : callable or bool, optional
+        Called with an :class:`EvaluationProgress`; False shows nothing. By default a bar on a
+        terminal and a line every half minute elsewhere.
+    **arguments
+        Those of :class:`rootstock.RootstockCalculator`.
+
+    Yields
+    ------
+    Evaluation
+        One for each structure. Closing the iterator ends the workers.
+
+    Raises
+    ------
+    ConfigurationError, UnknownNameError, BuildError, StartupError
+        As for the calculator.
+    PropertyMissingError
+        The model has no property of that name.
+    """
+    if on_error not in ("return", "raise"):
+        msg = f"on_error={on_error!r} must be 'return' or 'raise'"
+        raise ConfigurationError(msg)
+    _check_positive("workers_per_device", workers_per_device)
+    if batch_atoms is not None:
+        _check_positive("batch_atoms", batch_atoms)
+    if devices is not None and (isinstance(devices, str) or not devices):
+        msg = f"devices={devices!r} must be a list such as ['cuda:0', 'cuda:1']"
+        raise ConfigurationError(msg)
+    names = None if properties is None else property_names(properties)
+    total = len(structures) if isinstance(structures, Sized) else None
+    evaluator: Union[Pool, Evaluator]
+    if isinstance(model, (str, WorkerSpec)):
+        specs = pool_specs(prepare(model, **arguments), devices, workers_per_device)
+        evaluator = Pool(specs, PoolOptions(names, batch_atoms, exact))
+    else:
+        evaluator = model
+    stream = evaluations(structures, evaluator, names, ordered=ordered)
+    return _watched(
+        stream, on_error, reporter(progress), total, evaluator, owned=evaluator is not model
+    )
+
+
+def _check_positive(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        msg = f"{name}={value!r} must be a positive integer"
+        raise ConfigurationError(msg)
+
+
+def _watched(  # noqa: PLR0913  of evaluate() alone
+    stream: Generator[Evaluation, None, None],
+    on_error: str,
+    shown: Reporter,
+    total: Optional[int],
+    evaluator: Union[Pool, Evaluator],
+    *,
+    owned: bool,
+) -> Iterator[Evaluation]:
+    """Report progress, raise errors if asked to, and end the workers."""
+    state = EvaluationProgress(total=total)
+    started = time.perf_counter()
+    try:
+        for evaluation in stream:
+            state = EvaluationProgress(
+                done=state.done + 1,
+                errors=state.errors + (not evaluation.ok),
+                natoms=state.natoms + len(evaluation.source),
+                total=total,
+                seconds=time.perf_counter() - started,
+            )
+            shown.update(state)
+            if on_error == "raise" and evaluation.error is not None:
+                raise evaluation.error
+            yield evaluation
+    finally:
+        shown.close()
+        stream.close()
+        if owned:
+            evaluator.close()
+
+
+def evaluations(
+    structures: Iterable[Atoms],
+    evaluator: Union[Pool, Evaluator],
+    properties: Optional[tuple[str, ...]] = None,
+    *,
+    ordered: bool = True,
+) -> Generator[Evaluation, None, None]:
+    """Yield an :class:`Evaluation` for each structure, without progress.
+
+    Parameters
+    ----------
+    structures, properties, ordered
+        As for :func:`evaluate`. A pool has properties of its own.
+    evaluator : Pool or Evaluator
+        Evaluates them; stays open.
+    """
+    sources: dict[int, Atoms] = {}
+    numbered = _numbered(structures, sources)
+    if isinstance(evaluator, Pool):
+        completed = evaluator.run(numbered, ordered=ordered)
+    else:
+        completed = _one_after_another(numbered, evaluator, properties or DEFAULT_PROPERTIES)
+    waiting: dict[int, Evaluation] = {}
+    following = 0
+    try:
+        for entry in completed:
+            source = sources.pop(entry.index)
+            evaluation = Evaluation(entry.index, source, entry.outcome, entry.provenance)
+            if not ordered:
+                yield evaluation
+                continue
+            waiting[entry.index] = evaluation
+            while following in waiting:
+                yield waiting.pop(following)
+                following += 1
+    finally:
+        completed.close()
+
+
+def _numbered(
+    structures: Iterable[Atoms], sources: dict[int, Atoms]
+) -> Iterator[tuple[int, Union[Structure, StructureError]]]:
+    """Yield the number of each structure, and the structure or why it can't be evaluated."""
+    for index, atoms in enumerate(structures):
+        sources[index] = atoms
+        try:
+            yield index, from_atoms(atoms)
+        except StructureError as error:
+            yield index, error
+
+
+def _one_after_another(
+    numbered: Iterator[tuple[int, Union[Structure, StructureError]]],
+    evaluator: Evaluator,
+    properties: tuple[str, ...],
+) -> Generator[Completed, None, None]:
+    for index, structure in numbered:
+        if isinstance(structure, StructureError):
+            yield Completed(index, structure, None)
+        else:
+            (outcome,) = evaluator.evaluate([structure], properties)
+            yield Completed(index, outcome, evaluator.provenance)
