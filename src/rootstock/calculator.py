@@ -10,6 +10,9 @@ import numpy as np
 from ase.calculators.calculator import Calculator, all_changes, all_properties, compare_atoms
 
 from .errors import ConfigurationError, PropertyMissingError, StructureError
+from .evaluation.evaluate import evaluate
+from .evaluation.pool import Pool, PoolOptions
+from .properties import property_names
 from .runtime.arguments import make_spec, refuse_unknown, signature
 from .runtime.handle import SessionHandle
 from .runtime.preparation import prepare
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from typing_extensions import Self, Unpack
 
+    from .evaluation.result import Evaluation
     from .protocol.data import Structure, WorkerReport
     from .runtime.arguments import CalculatorArguments
     from .runtime.provenance import Provenance
@@ -299,6 +303,37 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
     def get_spin_polarized(self) -> bool:
         """Return whether the model has magnetic moments."""
         return "magmoms" in self.report.implemented_properties
+
+    # --- many structures -------------------------------------------------------------------------
+
+    def evaluate_many(
+        self,
+        structures: Iterable[Atoms],
+        properties: Optional[Iterable[str]] = None,
+        *,
+        exact: bool = False,
+        batch_atoms: Optional[int] = None,
+        on_error: str = "return",
+    ) -> list[Evaluation]:
+        """Evaluate structures in this calculator's own worker, as :func:`rootstock.evaluate` does.
+
+        Parameters
+        ----------
+        structures : iterable of Atoms
+            Not modified.
+        properties, exact, batch_atoms, on_error
+            As for :func:`rootstock.evaluate`.
+
+        Returns
+        -------
+        list of Evaluation
+            In the order of the structures.
+        """
+        options = PoolOptions(
+            None if properties is None else property_names(properties), batch_atoms, exact
+        )
+        pool = Pool([self._ready()], options)
+        return list(evaluate(structures, pool, on_error=on_error, progress=False))
 
     # --- copies ---------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter, deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Optional, Union
 
@@ -18,7 +19,6 @@ from ..errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ..errors import ModelError
     from ..protocol.data import Results, Structure
     from ..runtime.session import Session
     from .budget import AtomBudget, Pace
@@ -147,55 +147,76 @@ def evaluate_chunk(
     StartupError
         A worker that died could not be replaced.
     """
-    deaths: dict[int, int] = {}
-    queue = [chunk]
+    deaths: Counter[int] = Counter()
+    queue = deque([chunk])
     while queue:
-        part = queue.pop(0)
+        part = queue.popleft()
         _start(session)
-        done, lacking = 0, []
-        started = time.perf_counter()
-        try:
-            for item, outcome in zip(part.items, _outcomes(session, part)):
-                done += 1
-                if isinstance(outcome, PropertyMissingError) and part.wanted.fewer is not None:
-                    lacking.append(item)
-                else:
-                    yield Evaluated(item, outcome, part.together)
-        except BatchError as error:
-            if error.out_of_memory:
+        request, started = _Request(session, part), time.perf_counter()
+        yield from request.outcomes()
+        error, following = request.error, []
+        if error is None:
+            _learn(part, time.perf_counter() - started, budget, pace)
+        elif part.together:
+            if not isinstance(error, BatchError) or error.out_of_memory:
                 budget.shrink(part.natoms)
-            queue[:0] = part.halves()
-        except (CallTimeoutError, WorkerDiedError) as error:
-            if part.together:
-                budget.shrink(part.natoms)
-                queue[:0] = part.halves()
-                continue
-            culprit = part.items[done]
-            deaths[culprit.index] = deaths.get(culprit.index, 0) + 1
-            queue[:0] = part.one_by_one(part.items[done + 1 :])
+            following += part.halves()
+        else:
+            culprit, rest = part.items[request.done], part.items[request.done + 1 :]
+            deaths[culprit.index] += 1
             if isinstance(error, WorkerDiedError) and deaths[culprit.index] < _MOST_DEATHS:
-                queue[:0] = part.one_by_one([culprit])
+                following += part.one_by_one([culprit])
             else:
                 yield Evaluated(culprit, _named(error, culprit, deaths), together=False)
-        else:
-            seconds = time.perf_counter() - started
-            if part.together:
-                budget.record(part.natoms, seconds)
-            else:
-                pace.record(len(part.items), seconds)
-        if lacking and part.wanted.fewer is not None:
-            queue.insert(0, Chunk(tuple(lacking), part.wanted.fewer))
+            following += part.one_by_one(rest)
+        if request.lacking and part.wanted.fewer is not None:
+            following.append(Chunk(tuple(request.lacking), part.wanted.fewer))
+        queue.extendleft(reversed(following))
 
 
-def _outcomes(
-    session: Session, part: Chunk
-) -> Iterator[Union[Results, ModelError, PropertyMissingError]]:
-    return session.evaluate_batch(
-        [item.structure for item in part.items],
-        part.wanted.properties,
-        together=part.together,
-        required=part.wanted.properties if part.wanted.required else (),
-    )
+class _Request:
+    """One request and what became of it.
+
+    Attributes
+    ----------
+    done : int
+        How many structures have an outcome.
+    lacking : list of Item
+        Structures for which the model lacks a property that is not required.
+    error : CalculationError or None
+        What ended the request before all had an outcome.
+    """
+
+    def __init__(self, session: Session, part: Chunk) -> None:
+        self._session, self._part = session, part
+        self.done = 0
+        self.lacking: list[Item] = []
+        self.error: Optional[CalculationError] = None
+
+    def outcomes(self) -> Iterator[Evaluated]:
+        part = self._part
+        replies = self._session.evaluate_batch(
+            [item.structure for item in part.items],
+            part.wanted.properties,
+            together=part.together,
+            required=part.wanted.properties if part.wanted.required else (),
+        )
+        try:
+            for item, outcome in zip(part.items, replies):
+                self.done += 1
+                if isinstance(outcome, PropertyMissingError) and part.wanted.fewer is not None:
+                    self.lacking.append(item)
+                else:
+                    yield Evaluated(item, outcome, part.together)
+        except (BatchError, CallTimeoutError, WorkerDiedError) as error:
+            self.error = error
+
+
+def _learn(part: Chunk, seconds: float, budget: AtomBudget, pace: Pace) -> None:
+    if part.together:
+        budget.record(part.natoms, seconds)
+    else:
+        pace.record(len(part.items), seconds)
 
 
 def _start(session: Session) -> None:
@@ -210,7 +231,7 @@ def _start(session: Session) -> None:
             return
 
 
-def _named(error: CalculationError, item: Item, deaths: dict[int, int]) -> CalculationError:
+def _named(error: CalculationError, item: Item, deaths: Counter[int]) -> CalculationError:
     """Return the error for a structure that ended its workers; it says which one."""
     if not isinstance(error, WorkerDiedError):
         return error

@@ -108,6 +108,11 @@ def evaluate(  # noqa: PLR0913  keywords that users know from the calculator and
         specs = pool_specs(prepare(model, **arguments), devices, workers_per_device)
         evaluator = Pool(specs, PoolOptions(names, batch_atoms, exact))
     else:
+        given = {"devices": devices, "batch_atoms": batch_atoms, "exact": exact or None, **arguments}
+        extra = [name for name, value in given.items() if value is not None]
+        if extra:
+            msg = f"{', '.join(extra)}: these belong to a model string, not to an evaluator"
+            raise ConfigurationError(msg)
         evaluator = model
     stream = evaluations(structures, evaluator, names, ordered=ordered)
     return _watched(
@@ -121,7 +126,7 @@ def _check_positive(name: str, value: Any) -> None:
         raise ConfigurationError(msg)
 
 
-def _watched(  # noqa: PLR0913  of evaluate() alone
+def _watched(
     stream: Generator[Evaluation, None, None],
     on_error: str,
     shown: Reporter,

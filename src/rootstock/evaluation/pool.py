@@ -201,7 +201,7 @@ class Pool:
     def __init__(
         self,
         workers: Sequence[Union[WorkerSpec, Session]],
-        options: PoolOptions = PoolOptions(),  # noqa: B008  frozen
+        options: PoolOptions = PoolOptions(),
     ) -> None:
         self._options = options
         self._sessions = [w if isinstance(w, Session) else Session(w) for w in workers]

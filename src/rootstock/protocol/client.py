@@ -231,9 +231,7 @@ class Client:
             return
         for outcome in outcomes:
             try:
-                reply = (
-                    [failure(outcome)] if isinstance(outcome, Exception) else self._pack(outcome)
-                )
+                reply = self._reply(outcome)
             except Exception as error:  # noqa: BLE001  results that can't be packed
                 reply = [failure(error)]
             self._connection.send(reply)
