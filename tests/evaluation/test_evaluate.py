@@ -30,7 +30,9 @@ from tests.support.paths import TESTS
 @pytest.fixture
 def root(tmp_path) -> Root:
     """A root with the springs of ``batch_env.py``."""
-    return root_with_fake_build(tmp_path, "springs", (TESTS / "support" / "batch_env.py").read_text())
+    return root_with_fake_build(
+        tmp_path, "springs", (TESTS / "support" / "batch_env.py").read_text()
+    )
 
 
 @pytest.fixture

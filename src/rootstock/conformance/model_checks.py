@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import socket
 from dataclasses import replace
@@ -16,6 +17,7 @@ from ..errors import ConfigurationError, ModelError, PropertyMissingError, Roots
 from ..evaluation.comparison import merge_largest
 from ..runtime.session import Session
 from ..structures import from_atoms
+from .batch_checks import check_batch_function
 from .calculator_checks import check_calculator
 from .check import FAILED, Check, outcome
 from .direct_call import DirectCall
@@ -100,6 +102,9 @@ def _verify(calc: RootstockCalculator, structures: Sequence[Atoms]) -> Verificat
             new = [replace(check, name=f"{check.name} ({formulas})") for check in new]
         checks += new
         merge_largest(noise, new_noise)
+    if chosen:
+        with contextlib.closing(Session(calc.spec)) as session:
+            checks += check_batch_function(session, chosen)
     if claimed:
         checks.append(_check_elements(calc, claimed))
     verification = Verification(

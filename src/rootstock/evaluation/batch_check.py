@@ -93,7 +93,9 @@ class BatchCheck:
         return replace(self, atom_budget=atoms)
 
 
-def check_batches(session: Session, chunk: Chunk) -> tuple[Optional[BatchCheck], list[Evaluated]]:
+def check_batches(
+    session: Session, chunk: Chunk, most: int = _STRUCTURES
+) -> tuple[Optional[BatchCheck], list[Evaluated]]:
     """Evaluate structures one by one and in a batch; compare results and time.
 
     Parameters
@@ -102,6 +104,8 @@ def check_batches(session: Session, chunk: Chunk) -> tuple[Optional[BatchCheck],
         A worker whose environment file defines ``evaluate_batch()``.
     chunk : Chunk
         Structures; the comparison takes a spread sample of them.
+    most : int
+        Size of that sample.
 
     Returns
     -------
@@ -117,7 +121,7 @@ def check_batches(session: Session, chunk: Chunk) -> tuple[Optional[BatchCheck],
     """
     outcomes = list(evaluate_chunk(session, chunk.alone(), AtomBudget(), Pace()))
     usable = [e for e in outcomes if not isinstance(e.outcome, RootstockError)]
-    sample = usable[:: -(-len(usable) // _STRUCTURES)] if usable else []
+    sample = usable[:: -(-len(usable) // most)] if usable else []
     if len(sample) < 2:  # noqa: PLR2004  one structure is no batch
         return None, outcomes
     part = replace(chunk, items=tuple(e.item for e in sample))

@@ -108,7 +108,12 @@ def evaluate(  # noqa: PLR0913  keywords that users know from the calculator and
         specs = pool_specs(prepare(model, **arguments), devices, workers_per_device)
         evaluator = Pool(specs, PoolOptions(names, batch_atoms, exact))
     else:
-        given = {"devices": devices, "batch_atoms": batch_atoms, "exact": exact or None, **arguments}
+        given = {
+            "devices": devices,
+            "batch_atoms": batch_atoms,
+            "exact": exact or None,
+            **arguments,
+        }
         extra = [name for name, value in given.items() if value is not None]
         if extra:
             msg = f"{', '.join(extra)}: these belong to a model string, not to an evaluator"
