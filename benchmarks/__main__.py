@@ -10,7 +10,7 @@ from rootstock import find_root
 
 from .arms import HERE, Launcher
 from .report import DOCS, markdown, update, write
-from .suite import MODEL_SIZES, PARTS, models, run
+from .suite import MODEL_SIZES, OPTIONAL, PARTS, models, run
 
 
 def main() -> None:
@@ -43,7 +43,7 @@ def _options() -> argparse.Namespace:
         "--work", type=Path, default=work, help="folder for the packages that are compared"
     )
     parser.add_argument("--models", default="chgnet,sevennet,mace-random")
-    parser.add_argument("--parts", help=f"some of {','.join(PARTS)}")
+    parser.add_argument("--parts", help=f"some of {','.join((*PARTS, *OPTIONAL))}")
     sizes = ",".join(map(str, MODEL_SIZES))
     parser.add_argument(
         "--sizes", type=_sizes, help=f"measure the models alone, at these sizes; else {sizes}"

@@ -7,6 +7,7 @@ with one. The first names the ``kind`` of calculator and its arguments; each fur
     {"do": "call",     "formula", "natoms", "calls", "seed"}  seconds of each get_forces()
     {"do": "dynamics", "formula", "natoms", "calls", "seed"}  seconds a step of velocity Verlet
     {"do": "start"}                                           seconds to the first energy, twice
+    {"do": "many",     "formula", "count", "seed"}            seconds of a loop over structures
 """
 
 import importlib.util
@@ -42,6 +43,18 @@ def supercell(formula, natoms):
     return atoms
 
 
+def many_structures(formula, count, seed):
+    """Return `count` displaced structures of 4 to 64 atoms."""
+    generator = np.random.default_rng(seed)
+    sizes = {"Cu": (4, 8, 16, 32, 64), "NaCl": (8, 16, 32, 64)}[formula]
+    structures = []
+    for natoms in generator.choice(sizes, size=count):
+        atoms = supercell(formula, int(natoms))
+        atoms.positions += generator.normal(scale=0.03, size=(len(atoms), 3))
+        structures.append(atoms)
+    return structures
+
+
 def load(file, argument, device, threads, options):
     """Return the calculator of an environment file."""
     spec = importlib.util.spec_from_file_location("_benchmarked", file)
@@ -73,6 +86,15 @@ class Direct:
             seconds.append(time.perf_counter() - started)
             inside.append(atoms.calc.results.get(INSIDE))
         return {"seconds": seconds, "inside": inside}
+
+    def many(self, formula, count, seed):
+        structures = many_structures(formula, count, seed)
+        started = time.perf_counter()
+        for atoms in structures:
+            atoms.calc = self._calc
+            atoms.get_potential_energy()
+            atoms.get_forces()
+        return {"seconds": [time.perf_counter() - started]}
 
     def dynamics(self, formula, natoms, calls, seed):
         from ase.md.verlet import VelocityVerlet

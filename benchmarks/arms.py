@@ -165,19 +165,24 @@ class Launcher:
             client = self._peer()
             config = {"checkpoint": "null", "root": str(self._work / "peer"), "device": "cpu"}
             return Arm(client, kind, config)
-        arguments = {
+        arguments = self.null_arguments()
+        if kind == "rootstock":
+            return Arm(sys.executable, kind, arguments)
+        direct = {"file": str(NULL), "argument": "", "device": "cpu", "threads": 1, "options": {}}
+        python = _interpreter(make_spec(**arguments))
+        if kind == "ase":
+            return Arm(sys.executable, kind, {"python": python, **direct})
+        return Arm(python, kind, direct)
+
+    def null_arguments(self) -> dict:
+        """Return the arguments of the calculator for the model that returns zeros."""
+        return {
+            "model": None,
             "environment": str(NULL),
             "root": str(self.root),
             "device": "cpu",
             "threads": 1,
         }
-        if kind == "rootstock":
-            return Arm(sys.executable, kind, arguments)
-        direct = {"file": str(NULL), "argument": "", "device": "cpu", "threads": 1, "options": {}}
-        python = _interpreter(make_spec(None, **arguments))
-        if kind == "ase":
-            return Arm(sys.executable, kind, {"python": python, **direct})
-        return Arm(python, kind, direct)
 
     def model(self, kind: str, text: str, *, stopwatch: bool = True) -> Arm:
         """Start an arm of a real model, ``"direct"`` or ``"rootstock"``."""

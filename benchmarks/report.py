@@ -128,6 +128,27 @@ def _models(rows: list[dict]) -> list[str]:
     return _table(head, cells)
 
 
+def _many(rows: list[dict]) -> list[str]:
+    head = [
+        "many structures of 4 to 64 atoms",
+        "",
+        "ms a structure",
+        "speed, ASE loop = 1",
+        "rounds",
+    ]
+    cells = (
+        [
+            row["model"],
+            row["kind"],
+            f"{row['milliseconds']:.3g}",
+            f"{row['speed']:.2f} ± {row['spread']:.2f}",
+            f"{row['rounds']} x {row['structures']}",
+        ]
+        for row in rows
+    )
+    return _table(head, cells, left=2)
+
+
 _TABLES = {
     "way": _way,
     "counts": _counts,
@@ -136,6 +157,7 @@ _TABLES = {
     "starts": _starts,
     "dynamics": _dynamics,
     "models": _models,
+    "many": _many,
 }
 
 

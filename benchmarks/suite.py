@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from . import counts, starts
 from .arms import Launcher, running
 from .compare import added, milliseconds, take_turns
+from .many import many
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -21,6 +22,8 @@ METALS = ("null", "snap", "emt", "mace")
 #: Arms of the model that returns zeros; added times are relative to the first.
 NULL_KINDS = ("direct", "rootstock", "ase", "peer", "floor")
 PARTS = ("way", "counts", "memory", "imports", "starts", "dynamics", "models")
+#: Measured only where it is named.
+OPTIONAL = ("many",)
 _MEMORY = (1000, 2000, 5000, 10_000)
 
 
@@ -134,6 +137,7 @@ def run(
         },
         "dynamics": lambda: dynamics(launcher, names[:1], seconds),
         "models": lambda: models(launcher, names, MODEL_SIZES, seconds),
+        "many": lambda: many(launcher, ("null", "emt", "snap-Cu", *names), seconds, formula),
     }
     results = {}
     for part in parts:
