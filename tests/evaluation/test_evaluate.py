@@ -25,6 +25,7 @@ from rootstock.settings.root import Root
 from rootstock.testing import FakeEvaluator
 from tests.support.fake_builds import root_with_fake_build
 from tests.support.paths import TESTS
+from tests.support.processes import worker_pids
 
 
 @pytest.fixture
@@ -246,6 +247,21 @@ def test_a_device_that_does_not_exist(run, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     with pytest.raises((StartupError, ConfigurationError)):
         run(crystals(3), devices=["cpu", "cuda:7"])
+
+
+def test_workers_that_do_not_fit_are_done_without(run):
+    images = crystals(500)
+    with pytest.warns(RuntimeWarning, match="no room for a second model.*1 go on"):
+        found = run(images, "springs-slow-alone", workers_per_device=2, exact=True)
+    np.testing.assert_allclose(energies(found), expected(images))
+
+
+def test_no_worker_is_replaced_once_the_iterator_is_closed(root):
+    images = crystals(400)
+    stream = evaluate(images, "springs-slow", root=root, device="cpu", exact=True, progress=False)
+    next(stream)
+    stream.close()
+    assert not worker_pids()
 
 
 def test_closing_the_iterator_ends_the_workers(root):

@@ -6,7 +6,7 @@
 
 ``slow`` calculates slowly one by one; ``slow-wrong`` returns energies per atom from batches;
 ``slow-short`` returns too few results; ``slow-memory`` runs out of memory beyond 100 atoms;
-``slow-dies`` dies in batches of more than 100 atoms. ``info["do"]`` of a structure raises
+``slow-dies`` dies in batches of more than 100 atoms; ``slow-alone`` starts once. ``info["do"]`` of a structure raises
 (``raise``), or ends the process (``die``), in a batch and one by one. Uranium is not known.
 """
 
@@ -48,6 +48,11 @@ def springs(atoms, properties):
 
 
 def setup(model, device):
+    if model == "slow-alone":  # stands for a GPU that has room for one model
+        try:
+            open(os.path.join(os.environ["XDG_CACHE_HOME"], "running"), "x").close()
+        except FileExistsError:
+            raise MemoryError("there is no room for a second model") from None
     calculator = Springs()
     calculator.model = model
     return calculator

@@ -59,6 +59,10 @@ class Backlog:
             self._is_closed = True
             self._condition.notify_all()
 
+    def is_closed(self) -> bool:
+        """Return whether it was closed."""
+        return self._is_closed
+
     def take(self, policy: Policy) -> Optional[Chunk]:
         """Return the next chunk; wait for one. None ends the worker.
 

@@ -17,7 +17,7 @@ from ..errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from ..protocol.data import Results, Structure
     from ..runtime.session import Session
@@ -126,7 +126,11 @@ class Evaluated:
 
 
 def evaluate_chunk(
-    session: Session, chunk: Chunk, budget: AtomBudget, pace: Pace
+    session: Session,
+    chunk: Chunk,
+    budget: AtomBudget,
+    pace: Pace,
+    is_cancelled: Callable[[], bool] = lambda: False,
 ) -> Iterator[Evaluated]:
     """Evaluate every structure of a chunk; yield their outcomes as they come.
 
@@ -141,6 +145,8 @@ def evaluate_chunk(
         Any number of structures.
     budget, pace : AtomBudget, Pace
         Learn from the outcome.
+    is_cancelled : callable
+        Returns true when the outcomes are not needed any more: no worker is replaced any more.
 
     Raises
     ------
@@ -149,9 +155,9 @@ def evaluate_chunk(
     """
     deaths: Counter[int] = Counter()
     queue = deque([chunk])
-    while queue:
+    while queue and not is_cancelled():
         part = queue.popleft()
-        _start(session)
+        _start(session, is_cancelled)
         request, started = _Request(session, part), time.perf_counter()
         yield from request.outcomes()
         error, following = request.error, []
@@ -219,13 +225,13 @@ def _learn(part: Chunk, seconds: float, budget: AtomBudget, pace: Pace) -> None:
         pace.record(len(part.items), seconds)
 
 
-def _start(session: Session) -> None:
+def _start(session: Session, is_cancelled: Callable[[], bool]) -> None:
     """Start the worker where needed; a start that fails once is tried again."""
     for attempt in range(_MOST_STARTS):
         try:
             session.start()
         except StartupError:
-            if attempt == _MOST_STARTS - 1:
+            if attempt == _MOST_STARTS - 1 or is_cancelled():
                 raise
         else:
             return

@@ -91,7 +91,9 @@ class Policy:
     def keep(self, session: Session) -> None:
         """Record the budget for the next run."""
         check = self.check
-        if self.together and check is not None and self._batch_atoms is None:
+        if check is None or not self.together or self._batch_atoms is not None:
+            return
+        if check.atom_budget != self.budget.atoms:
             write_check(session, check.with_budget(self.budget.atoms))
 
     def _adopt(self, check: BatchCheck) -> None:

@@ -165,7 +165,9 @@ class _Worker(threading.Thread):
     def _evaluate(self, chunk: Chunk, policy: Policy) -> Iterable[Evaluated]:
         if not chunk.together and len(chunk.items) > 1 and policy.needs_check():
             return policy.check_on(self.session, chunk)
-        return evaluate_chunk(self.session, chunk, policy.budget, policy.pace)
+        return evaluate_chunk(
+            self.session, chunk, policy.budget, policy.pace, self._backlog.is_closed
+        )
 
     def _completed(self, evaluated: Evaluated, policy: Policy) -> Completed:
         key = (evaluated.together, policy.budget.atoms if evaluated.together else 0)
