@@ -360,4 +360,4 @@ def test_progress_counts(root):
     assert (last.done, last.errors, last.total) == (30, 1, 30)
     assert last.natoms == sum(map(len, images))
     assert last.seconds_left == 0.0
-    assert "30 of 30 structures" in str(last) and "1 errors" in str(last)
+    assert "30 of 30 structures" in str(last) and "1 error," in str(last)

@@ -61,7 +61,7 @@ class EvaluationProgress:
             f"{self.atoms_per_second:.3g} atoms/s"
         )
         if self.errors:
-            text += f", {self.errors} errors"
+            text += f", {self.errors} error" + "s" * (self.errors > 1)
         left = self.seconds_left
         return text if left is None else f"{text}, {_clock(left)} left"
 
