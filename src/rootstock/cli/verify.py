@@ -66,7 +66,9 @@ class Verified:
             )
             for verification in self.verifications
         ]
-        return Group(*tables)
+        unrecorded = any(not verification.recorded for verification in self.verifications)
+        note = ["Not recorded: the environment file is not in a root."] if unrecorded else []
+        return Group(*tables, *note)
 
 
 def verify_command(  # noqa: PLR0913, PLR0917  options, which are never passed by position

@@ -74,9 +74,15 @@ def status(root: Root, *, deep: bool = False) -> list[Health]:
 
 def _verified(verifications: list[Verification]) -> str:
     """Return on which machines and devices models passed, and which models failed."""
-    passed = {f"{v.host} {v.device}" for v in verifications if v.passed}
-    failed = [f"{v.model} FAILED on {v.host} {v.device}" for v in verifications if not v.passed]
+    passed = {f"{v.host} {v.device}{_with(v)}" for v in verifications if v.passed}
+    failed = [
+        f"{v.model} FAILED on {v.host} {v.device}{_with(v)}" for v in verifications if not v.passed
+    ]
     return "; ".join([*([f"verified on {', '.join(sorted(passed))}"] if passed else []), *failed])
+
+
+def _with(verification: Verification) -> str:
+    return "" if verification.options == "{}" else f" with {verification.options}"
 
 
 def _size(record: WeightsRecord) -> str:
