@@ -266,6 +266,12 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
 
     def _refuse_property(self, name: str) -> NoReturn:
         implemented = self.report.implemented_properties
+        if name in implemented:
+            msg = (
+                f"model {self._session.spec.model!r} returned no {name} for this structure, "
+                f"although it claims it; it returned {', '.join(self.results)}"
+            )
+            raise PropertyMissingError(msg)
         hint = did_you_mean(similar_names(name, implemented))
         msg = (
             f"model {self._session.spec.model!r} has no property {name!r}{hint} "

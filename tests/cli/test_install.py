@@ -14,4 +14,4 @@ def test_install_is_quick_the_second_time_and_refuses_unknown_names(probe_root):
         assert list(json.loads(result.stdout)["environments"]) == ["probe"]
     result = run("install", "probe", "nonsense", "--root", probe_root)
     assert result.exit_code == 2
-    assert "unknown model 'nonsense'" in result.stderr
+    assert "there is no environment 'nonsense'" in result.stderr

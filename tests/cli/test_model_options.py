@@ -71,6 +71,17 @@ def test_values_of_setup_are_json_or_else_text(probe_root, structure):
     assert settings == {"head": "omat", "n": 3, "flag": True, "text": "a=b", "empty": ""}
 
 
+@pytest.mark.parametrize("value", ["True", "False", "None"])
+def test_pythons_spellings_are_refused(probe_root, structure, value):
+    pair = f"flag={value}"
+    result = run("run", "probe-null", structure, "--root", probe_root, "--setup", pair)
+    assert result.exit_code == 2
+    assert (
+        f"--setup {pair}: values are JSON, write flag={value.lower()[:4]}"
+        in result.stderr.replace("flag=null", "flag=none")
+    )
+
+
 @pytest.mark.parametrize("pair", ["head", "=omat", "a b=1", "1a=2"])
 def test_invalid_values_of_setup(probe_root, structure, pair):
     result = run("run", "probe-null", structure, "--root", probe_root, "--setup", pair)

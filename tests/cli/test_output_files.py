@@ -40,3 +40,19 @@ def test_pack(built_probe_root, folder):
     path = folder / "probe.tar"
     result = run("pack", "probe", "--root", built_probe_root, "-o", path)
     check(result, path, "Choose another file with -o")
+
+
+@pytest.mark.parametrize("name", ["out.foo", "noext"])
+def test_an_unknown_format_is_refused_before_the_model_starts(
+    probe_root, structure, tmp_path, name
+):
+    path = tmp_path / name
+    result = run("run", "probe-do-raise", structure, "--root", probe_root, "-o", path)
+    assert result.exit_code == 2
+    assert f"ASE does not know the format of {path}" in result.stderr
+
+
+def test_unpack_of_a_folder(tmp_path):
+    result = run("unpack", tmp_path, "--root", tmp_path / "root")
+    assert result.exit_code == 2
+    assert f"{tmp_path} can't be read: it is a folder" in result.stderr

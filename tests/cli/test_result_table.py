@@ -51,6 +51,10 @@ def test_elements_that_the_file_does_not_state_are_named(message):
     assert "rootstock list" in text and "--traceback" in text
 
 
+def test_the_models_own_error_is_shown_too(message):
+    assert "RuntimeError: out of range" in message("Na Br", "RuntimeError('out of range')")
+
+
 def test_a_key_error_that_names_an_element(message):
     text = message("", "KeyError('Cl')")
     assert "model 'm' does not know the element Cl. Choose" in text
@@ -58,7 +62,12 @@ def test_a_key_error_that_names_an_element(message):
 
 @pytest.mark.parametrize(
     "error",
-    ["RuntimeError('no parameters for K')", "KeyError('stress')", "KeyError('Clash')"],
+    [
+        "RuntimeError('no parameters for K')",
+        "KeyError('stress')",
+        "KeyError('Clash')",
+        "KeyError('Missing head in K')",
+    ],
 )
 def test_other_errors_keep_the_models_own_words(message, error):
     text = message("", error)

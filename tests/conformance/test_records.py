@@ -92,3 +92,11 @@ def test_the_user_layer_comes_first(tmp_path):
     write_verification(root, "mace", "", record(build="new"))
     assert [v.build for v in latest(root, "mace", "")] == ["new"]
     assert [v.build for v in latest(shared, "mace", "")] == ["old"]
+
+
+def test_other_options_have_records_of_their_own(tmp_path):
+    root = Root(tmp_path)
+    with_options = record(options='{"head":"omat"}')
+    write_verification(root, "mace", "medium", record())
+    write_verification(root, "mace", "medium", with_options)
+    assert sorted(v.options for v in latest(root, "mace", "medium")) == ['{"head":"omat"}', "{}"]

@@ -175,3 +175,20 @@ def test_an_evaluator_that_does_not_start_is_a_failure():
         checks, _ = check_against_direct_call(*starts, STRUCTURES, ["energy"])
         assert checks[1].failed
         assert any("no interpreter" in c.detail for c in checks)
+
+
+def test_noise_beyond_rounding_is_no_repetition():
+    def wild(structure, count, previous):
+        return {**exact(structure, count, previous), "energy": 1.0 + (count > 0)}
+
+    repeats, _, noise = check(wild)
+    assert repeats.failed
+    assert "energy differs by" in repeats.detail and "more than 2e-05 eV/atom" in repeats.detail
+    assert noise["energy"] == 0.25
+
+
+@pytest.mark.parametrize(("shift", "passed"), [(2e-6, True), (4e-6, False)])
+def test_few_samples_underestimate_noise(shift, passed):
+    """The noise of 1e-6 eV is allowed three times."""
+    _, equals, _ = check(noisy, shifted(shift), structures=STRUCTURES[:1])
+    assert equals.passed is passed

@@ -137,7 +137,7 @@ def test_invalid_arguments_are_refused(lammps, probe_root):
         with pytest.raises(ConfigurationError):
             ModelForces(lmp, EMT(), elements)
     other = lammps("lj")
-    with pytest.raises(ConfigurationError, match="metal and real"):
+    with pytest.raises(ConfigurationError, match="units metal or real"):
         ModelForces(other, EMT(), ["Cu"])
     with pytest.raises(ConfigurationError, match="lacks Cu"):
         create_atoms(lammps(), atoms, ["Ag"])

@@ -52,6 +52,8 @@ def load(environment, model="uma-s-1p2", device="cpu", **options):
     """Load the file as a worker does; return its report."""
     config = {
         "file": str(environment.file.path),
+        "digest": environment.file.digest,
+        "record_opened_in": [],
         "argument": model,
         "device": device,
         "options": options,

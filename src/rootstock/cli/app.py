@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import signal
+import sys
 from typing import TYPE_CHECKING
 
 import typer
@@ -90,4 +92,7 @@ def main() -> None:
     """Run the program."""
     # A caller that ignores SIGCHLD passes that on, and uv's exit status would be lost.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without Å
     app()

@@ -55,7 +55,12 @@ class Demo:
 
 
 def demo_command(  # noqa: PLR0913, PLR0917  options, which are never passed by position
-    model: str = typer.Option("chgnet", help="Model string.", autocompletion=complete_models),
+    model: Optional[str] = typer.Option(
+        None,
+        help="Model string; chgnet by default.",
+        show_default=False,
+        autocompletion=complete_models,
+    ),
     environment: Optional[Path] = EnvironmentOption,
     device: str = DeviceOption,
     threads: Optional[int] = ThreadsOption,
@@ -74,7 +79,8 @@ def demo_command(  # noqa: PLR0913, PLR0917  options, which are never passed by 
 
         atoms = bulk("Cu", "fcc", a=3.6) * (5, 5, 5)
         arguments = model_arguments(root, cluster, environment, device, threads, setup)
-        with RootstockCalculator(model, **arguments) as calc:
+        name = "chgnet" if model is None and environment is None else model
+        with RootstockCalculator(name, **arguments) as calc:
             first = compute_results(atoms, calc)
             atoms.rattle(0.01, seed=1)
             started = time.perf_counter()

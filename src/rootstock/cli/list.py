@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
 import typer
+from rich.markup import escape
 
 from .options import ClusterOption, JsonOption, RootOption, complete_names
 from .output import reporting_errors, show
@@ -40,6 +41,8 @@ class Entry:
         Licences of the weights, by model string.
     problem : str
         Why it can't be used; empty if it can.
+    state : str
+        ``"broken"``, ``"built"`` or ``"not built"``.
     """
 
     name: str
@@ -49,13 +52,7 @@ class Entry:
     models: dict[str, str]
     licences: dict[str, str]
     problem: str
-
-    @property
-    def state(self) -> str:
-        """``"broken"``, ``"built"`` or ``"not built"``."""
-        if self.problem:
-            return "broken"
-        return "built" if self.built else "not built"
+    state: str
 
 
 @dataclass(frozen=True)
@@ -81,7 +78,7 @@ class Listing:
         table = _plain_table("environment", "state", "models", "description")
         for entry in self.environments:
             text = entry.problem.partition("\n")[0] or entry.summary
-            table.add_row(entry.name, entry.state, str(len(entry.models) or ""), text)
+            table.add_row(entry.name, entry.state, str(len(entry.models) or ""), escape(text))
         table.title = self.root
         caption = "rootstock list NAME shows the models of an environment"
         sizes = [f"{name}: {size / 2**20:,.0f} MiB" for name, size in self.sizes.items()]
@@ -110,10 +107,10 @@ class ModelListing:
         table = _plain_table("model string", "description", *(["licence"] if licences[1:] else []))
         for model, text in entry.models.items():
             row = [model, text, *([entry.licences[model]] if licences[1:] else [])]
-            table.add_row(*row)
-        table.title = f"{entry.name} ({entry.state}): {entry.summary}"
+            table.add_row(*map(escape, row))
+        table.title = escape(f"{entry.name} ({entry.state}): {entry.summary}")
         if len(licences) == 1:
-            table.caption = f"licence of the weights: {licences[0]}"
+            table.caption = escape(f"licence of the weights: {licences[0]}")
         return table
 
 
@@ -140,17 +137,22 @@ def _entry(available: AvailableEnvironment) -> Entry:
     environment = available.environment
     if environment is None:
         name, origin = available.name, available.origin
-        return Entry(name, origin, False, "", {}, {}, available.problem)
+        return Entry(name, origin, False, "", {}, {}, available.problem, "broken")
     file = environment.file
-    strings = {model: model_string(file.name, model) for model in file.models}
+    built = find_build(environment) is not None
+    models = file.models or {
+        "": "the environment's default; other arguments of setup() follow a dash"
+    }
+    strings = {model: model_string(file.name, model) for model in models}
     return Entry(
         file.name,
         file.origin,
-        find_build(environment) is not None,
+        built,
         file.summary,
-        {strings[model]: text for model, text in file.models.items()},
-        {strings[model]: file.licence(model) for model in file.models},
+        {strings[model]: text for model, text in models.items()},
+        {strings[model]: file.licence(model) for model in models},
         "",
+        "built" if built else "not built",
     )
 
 
@@ -165,17 +167,24 @@ def list_command(
 ) -> None:
     """List environments, or the models of one environment."""
     with reporting_errors():
-        from ..environments.discovery import available_environments, known_files, unknown_name
+        from ..environments.discovery import (
+            available_environments,
+            known_files,
+            unknown_environment,
+        )
+        from ..environments.environment_file import check_settings
         from ..settings.root import find_root
 
         target = find_root(root, cluster)
-        entries = tuple(
-            _entry(item) for item in available_environments(target) if name in (None, item.name)
-        )
+        named = [item for item in available_environments(target) if name in (None, item.name)]
+        for item in named:
+            if item.file is not None:
+                check_settings(item.file, strict=False)
+        entries = tuple(map(_entry, named))
         if name is None:
             usage = target.writable.usage() if sizes else {}
             show(Listing(str(target.path), entries, usage), as_json)
         elif not entries:
-            raise unknown_name(name, known_files(target), target)
+            raise unknown_environment(name, known_files(target), target)
         else:
             show(ModelListing(entries[0]), as_json)

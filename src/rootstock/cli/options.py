@@ -74,6 +74,10 @@ def model_arguments(
     }
 
 
+#: As text these would be true for the model, whatever the user meant.
+_PYTHON_SPELLINGS = {"True": "true", "False": "false", "None": "null"}
+
+
 def setup_arguments(pairs: Optional[list[str]]) -> dict[str, Any]:
     """Convert ``key=value`` into arguments of ``setup()``; values are JSON, or else text.
 
@@ -87,6 +91,12 @@ def setup_arguments(pairs: Optional[list[str]]) -> dict[str, Any]:
         key, equals, value = pair.partition("=")
         if not equals or not key.isidentifier():
             msg = f"--setup {pair!r} must be key=value, such as task_name=omat"
+            raise ConfigurationError(msg)
+        if value in _PYTHON_SPELLINGS:
+            msg = (
+                f"--setup {pair}: values are JSON, write {key}={_PYTHON_SPELLINGS[value]} (or "
+                f"{key}='\"{value}\"' for the text)"
+            )
             raise ConfigurationError(msg)
         try:
             arguments[key] = json.loads(value)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import textwrap
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional
 
 import numpy as np
+from ase.data import atomic_numbers
+from rich.markup import escape
 from rich.table import Table
 
 from ..errors import ConfigurationError, ModelError, OutputError, PropertyMissingError
@@ -57,11 +60,11 @@ class StructureResults:
         title = f"{self.formula} ({self.natoms} atoms), {self.provenance.model} on "
         title += self.provenance.gpu or self.provenance.device
         table = Table(title=title, title_justify="left", caption_justify="left")
-        table.add_column("property", no_wrap=True)
-        table.add_column("value", overflow="fold")
+        table.add_column("property", overflow="fold", max_width=28)
+        table.add_column("value", overflow="fold", min_width=20)
         table.add_column("unit", no_wrap=True)
         for name, value in self.results.items():
-            table.add_row(name, _shown(value), unit_of(name))
+            table.add_row(escape(name), escape(_shown(value)), unit_of(name))
         written = f"; written to {self.written}" if self.written else ""
         table.caption = f"{self.seconds:.2f} s{written}"
         return table
@@ -69,7 +72,7 @@ class StructureResults:
 
 def _shown(value: Any) -> str:
     if not isinstance(value, (np.ndarray, np.generic, float, int)):
-        return str(value)
+        return textwrap.shorten(str(value), 120, placeholder=" ...")
     array = np.asarray(value)
     if array.ndim == 0:
         return f"{array.item():.8g}"
@@ -91,6 +94,8 @@ def compute_results(
     OutputError
         The file can't be written.
     """
+    if output is not None:
+        _check_format(output)
     started = time.perf_counter()
     atoms.calc = calc
     try:
@@ -113,20 +118,24 @@ def compute_results(
 
 def _with_elements(error: ModelError, atoms: Atoms, calc: RootstockCalculator) -> ModelError:
     """Return an error that names the elements that the model does not know, if there are any."""
+    if not error.remote_type:  # not the model's own: a result that is not finite, say
+        return error
     spec = calc.spec
     known = spec.environment.file.elements(spec.argument)
     symbols = sorted(set(atoms.get_chemical_symbols()))
     unknown = [s for s in symbols if s not in known] if known else []
     if not unknown and error.remote_type.endswith("KeyError"):
-        # how many calculators refuse an element: the symbol is the key, or a word of the message
-        unknown = [s for s in symbols if re.search(rf"\b{s}\b", str(error))]
+        # how many calculators refuse an element: the missing key is its symbol or atomic number
+        key = str(error).partition(": ")[2].strip("'\"")
+        unknown = [s for s in symbols if key in (s, str(atomic_numbers[s]))]
     if not unknown:
         return error
     plural = "s" if len(unknown) > 1 else ""
     knows = f"; it knows {', '.join(known)}" if known else ""
+    own = str(error).partition("\n")[0]
     msg = (
         f"model {spec.model!r} does not know the element{plural} {', '.join(unknown)}{knows}. "
-        "Choose another model (rootstock list), or see its own error with --traceback"
+        f"Choose another model (rootstock list). Its own error, in full with --traceback: {own}"
     )
     return ModelError(msg, error.remote_type)
 
@@ -143,12 +152,35 @@ def read_structure(path: Path, index: str = "-1") -> Atoms:
 
     try:
         return read(path, index=int(index))
+    except ValueError as error:
+        if not re.fullmatch(r"[+-]?\d+", index):
+            msg = f"--index {index!r} must be the number of one frame, such as 0 or -1"
+            raise ConfigurationError(msg) from error
+        msg = f"ASE can't read frame {index} of {path}: {error}"
+        raise ConfigurationError(msg) from error
+    except (StopIteration, IndexError) as error:
+        msg = f"{path} has no frame {index}: it has fewer"
+        raise ConfigurationError(msg) from error
     except FileNotFoundError as error:
         msg = f"there is no file {path}: check the path"
         raise ConfigurationError(msg) from error
     except Exception as error:  # ASE's readers raise many types of errors
         msg = f"ASE can't read frame {index} of {path}: {type(error).__name__}: {error}"
         raise ConfigurationError(msg) from error
+
+
+def _check_format(output: Path) -> None:
+    """Refuse a file whose format ASE can't tell or write, before anything is computed."""
+    from ase.io.formats import filetype, ioformats
+
+    try:
+        known = ioformats[filetype(str(output), read=False)]
+    except Exception as error:  # ASE raises several types
+        msg = f"ASE does not know the format of {output}: use a suffix such as .extxyz or .json"
+        raise ConfigurationError(msg) from error
+    if not known.can_write:
+        msg = f"ASE can't write {known.description} ({output}): use .extxyz or .json"
+        raise ConfigurationError(msg)
 
 
 def _write(atoms: Atoms, results: dict[str, Any], output: Path) -> None:
@@ -163,4 +195,10 @@ def _write(atoms: Atoms, results: dict[str, Any], output: Path) -> None:
         write(output, frozen)
     except OSError as error:
         msg = f"{output} can't be written: {explain(error)}. Choose another file with -o"
+        raise OutputError(msg) from error
+    except Exception as error:  # ASE's writers raise many types of errors
+        msg = (
+            f"ASE can't write {output}: {type(error).__name__}: {error}. Choose another format "
+            "with -o, such as .extxyz"
+        )
         raise OutputError(msg) from error

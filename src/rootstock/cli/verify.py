@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import socket
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 import typer
 
+from ..errors import BuildError, StartupError, WeightsError
 from .options import (
     ClusterOption,
     DeviceOption,
@@ -62,7 +66,9 @@ class Verified:
             )
             for verification in self.verifications
         ]
-        return Group(*tables)
+        unrecorded = any(not verification.recorded for verification in self.verifications)
+        note = ["Not recorded: the environment file is not in a root."] if unrecorded else []
+        return Group(*tables, *note)
 
 
 def verify_command(  # noqa: PLR0913, PLR0917  options, which are never passed by position
@@ -86,12 +92,44 @@ def verify_command(  # noqa: PLR0913, PLR0917  options, which are never passed b
         from ..settings.root import find_root
 
         arguments = model_arguments(root, cluster, environment, device, threads, setup)
-        names = models or _built(find_root(root, cluster))
-        verifications = tuple(verify(name, **arguments) for name in names)
+        # an environment file without a model: its default
+        default = _built(find_root(root, cluster)) if environment is None else [""]
+        names = models or default
+        for name in names:  # a misspelt name ends the command before anything is started
+            _check(name, arguments)
+        verifications = tuple(
+            verify(name, **arguments) if len(names) == 1 else _verify(name, arguments)
+            for name in names
+        )
         passed = all(verification.passed for verification in verifications)
         show(Verified(passed, verifications), as_json)
         if not passed:
             raise typer.Exit(CHECK_FAILED)
+
+
+def _check(name: str, arguments: dict[str, Any]) -> None:
+    """Raise for a model that does not exist or whose file has unknown settings."""
+    from ..environments.environment_file import check_settings
+    from ..runtime.arguments import make_spec
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an unknown key is an error here
+        spec = make_spec(name, check_weights=False, **arguments)
+    check_settings(spec.environment.file, strict=True)
+
+
+def _verify(name: str, arguments: dict[str, Any]) -> Verification:
+    """Verify one of several models; one that does not start is a failed check."""
+    from ..conformance import Check, Verification, verify
+
+    try:
+        return verify(name, **arguments)
+    except (BuildError, StartupError, WeightsError) as error:
+        check = Check("starts", "failed", str(error).partition("\n")[0])
+        now = dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds")
+        return Verification(
+            name, "", arguments["device"], socket.gethostname(), now, checks=(check,)
+        )
 
 
 def _built(root: Root) -> list[str]:

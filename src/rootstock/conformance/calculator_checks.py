@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Optional
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from .check import FAILED, NOT_APPLICABLE, PASSED, Check, outcome
 from .finite_differences import position_derivative, strain_derivative
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from ase import Atoms
     from ase.calculators.calculator import Calculator
@@ -56,7 +56,9 @@ _SINGLE = Precision(2e-2, 2e-3, 2e-5, 2e-2, 2e-2)
 _DOUBLE = Precision(2e-3, 2e-4, 1e-8, 1e-3, 1e-3)
 
 
-def check_calculator(calc: Calculator, atoms: Atoms) -> list[Check]:
+def check_calculator(
+    calc: Calculator, atoms: Atoms, noise: Optional[Mapping[str, float]] = None
+) -> list[Check]:
     """Check an ASE calculator on one structure.
 
     Properties are present, finite and of the right shape; the input is not changed; results
@@ -69,19 +71,23 @@ def check_calculator(calc: Calculator, atoms: Atoms) -> list[Check]:
         A calculator with energy and forces.
     atoms : Atoms
         The structure, not at a stationary point; it is not changed.
+    noise : mapping of str to float, optional
+        Deviations between evaluations of one structure, by property: eV/atom for energies, ASE's
+        unit for others. Three times these are added to the tolerances of repeated energies.
 
     Returns
     -------
     list of Check
         The outcome of each check; only the first one if the properties are invalid.
     """
-    return list(_Subject(calc, atoms).checks())
+    return list(_Subject(calc, atoms, noise or {}).checks())
 
 
 class _Subject:
     """A calculator and the structure that it is checked on."""
 
-    def __init__(self, calc: Calculator, atoms: Atoms) -> None:
+    def __init__(self, calc: Calculator, atoms: Atoms, noise: Mapping[str, float]) -> None:
+        self._noise = noise
         self._calc = calc
         self._atoms = atoms
         self._name = atoms.get_chemical_formula()
@@ -165,12 +171,13 @@ class _Subject:
 
     def _repeat_tolerance(self, name: str) -> float:
         """Return the tolerance of energy (eV/atom), forces (eV/Å) or stress (eV/Å³)."""
-        precision = self._precision
+        precision, noise = self._precision, 3 * self._noise.get(name, 0.0)
         if name == "energy":
-            return precision.energy_ev_per_atom
+            return noise + precision.energy_ev_per_atom
         if name == "forces":
-            return precision.forces_ev_per_angstrom
-        return precision.virial_ev_per_atom * len(self._atoms) / float(self._atoms.get_volume())
+            return noise + precision.forces_ev_per_angstrom
+        volume_per_atom = float(self._atoms.get_volume()) / len(self._atoms)
+        return noise + precision.virial_ev_per_atom / volume_per_atom
 
     def _translation(self) -> tuple[str, str]:
         moved = self._atoms.copy()
@@ -187,7 +194,7 @@ class _Subject:
 
     def _same_energy(self, moved: Atoms) -> tuple[str, str]:
         change = abs(self._energy(moved) - self._energy(self._atoms)) / len(moved)
-        return _within(change, self._precision.energy_ev_per_atom, "eV/atom")
+        return _within(change, self._repeat_tolerance("energy"), "eV/atom")
 
     def _forces(self) -> tuple[str, str]:
         forces = self._evaluate(self._atoms)["forces"]

@@ -15,11 +15,12 @@ from ..calculator import RootstockCalculator
 from ..environments.environment_file import check_settings
 from ..errors import ConfigurationError, ModelError, PropertyMissingError, RootstockError
 from ..evaluation.comparison import merge_largest
+from ..properties import MECHANICAL
 from ..runtime.session import Session
 from ..structures import from_atoms
 from .batch_checks import check_batch_function
 from .calculator_checks import check_calculator
-from .check import FAILED, Check, outcome
+from .check import FAILED, NOT_APPLICABLE, PASSED, Check, outcome
 from .direct_call import DirectCall
 from .records import Verification, write_verification
 from .repeat_checks import check_against_direct_call
@@ -92,19 +93,22 @@ def _verify(calc: RootstockCalculator, structures: Sequence[Atoms]) -> Verificat
         chosen, error = _evaluable(calc, claimed)
         if not chosen:
             checks.append(Check("evaluates a sample structure", FAILED, error))
-    for atoms in chosen:
-        checks += check_calculator(calc, atoms)
+    comparisons: list[Check] = []
     groups = _by_properties(calc, chosen)
     for properties, group in groups.items():
         new, new_noise = _check_evaluators(calc, device, group, properties)
         if len(groups) > 1:
             formulas = ", ".join(atoms.get_chemical_formula() for atoms in group)
             new = [replace(check, name=f"{check.name} ({formulas})") for check in new]
-        checks += new
+        comparisons += new
         merge_largest(noise, new_noise)
+    for atoms in chosen:
+        checks += check_calculator(calc, atoms, noise)
     if chosen:
+        checks.append(_check_claims(calc, chosen))
         with contextlib.closing(Session(calc.spec)) as session:
             checks += check_batch_function(session, chosen)
+    checks += comparisons
     if claimed:
         checks.append(_check_elements(calc, claimed))
     verification = Verification(
@@ -115,6 +119,8 @@ def _verify(calc: RootstockCalculator, structures: Sequence[Atoms]) -> Verificat
         when=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
         checks=tuple(checks),
         repeat_noise=noise,
+        options=calc.spec.options,
+        recorded=calc.spec.root is not None,
     )
     if calc.spec.root is not None:
         write_verification(calc.spec.root, environment.name, argument, verification)
@@ -158,6 +164,29 @@ def _by_properties(
         properties = tuple(name for name in calc.implemented_properties if _has(calc, atoms, name))
         groups.setdefault(properties or ("energy",), []).append(atoms)
     return groups
+
+
+def _check_claims(calc: RootstockCalculator, structures: Sequence[Atoms]) -> Check:
+    """Check that the model returns what it says that it implements.
+
+    Some calculators, ASE's EMT among them, list properties that they never return: these are
+    named, and the check is not applicable. Without energy, forces or stress it fails.
+    """
+    refused: dict[str, str] = {}
+    for atoms in structures:
+        for name in calc.implemented_properties:
+            if name in ("stress", "stresses") and not atoms.pbc.all():
+                continue  # there is none
+            try:
+                calc.get_property(name, atoms)
+            except (ModelError, PropertyMissingError) as error:
+                refused.setdefault(name, str(error).partition("\n")[0])
+            except RootstockError:  # a worker that died, for example: other checks report it
+                continue
+    failed = any(name in MECHANICAL for name in refused)
+    result = FAILED if failed else NOT_APPLICABLE if refused else PASSED
+    detail = "; ".join(f"no {name}: {reason}" for name, reason in refused.items())
+    return Check("returns the properties it claims", result, detail)
 
 
 def _has(calc: RootstockCalculator, atoms: Atoms, name: str) -> bool:

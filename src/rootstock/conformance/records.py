@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Optional
@@ -33,6 +34,10 @@ class Verification:
         The largest deviation of each property between evaluations of the same structure: eV/atom
         for energies, ASE's unit for others; 0 where the model repeats bit for bit. Empty if it was
         not measured.
+    options : str
+        Further arguments of ``setup()`` as canonical JSON.
+    recorded : bool
+        Whether the root has a record; a model without a root has none.
     """
 
     model: str
@@ -42,6 +47,8 @@ class Verification:
     when: str
     checks: tuple[Check, ...]
     repeat_noise: dict[str, float] = field(default_factory=dict)
+    options: str = "{}"
+    recorded: bool = True
 
     @property
     def passed(self) -> bool:
@@ -60,19 +67,22 @@ def write_verification(
     layer = root.writable
     folder = _folder(layer, environment, argument)
     data = asdict(verification)
+    del data["recorded"]
     data["key"] = data.pop("build")  # the fields' names on disk
     data["checks"] = [
         {**entry, "passed": check.passed}
         for entry, check in zip(data["checks"], verification.checks)
     ]
     name = quote(f"{verification.host}-{verification.device}", safe="")
+    if verification.options != "{}":
+        name += f"-{hashlib.sha256(verification.options.encode()).hexdigest()[:12]}"
     with writing(folder), layer.writable_by_group():
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / f"{name}.json", json.dumps(data, indent=2) + "\n")
 
 
 def latest(root: Root, environment: str, argument: Optional[str] = None) -> list[Verification]:
-    """Return the recorded verifications of a model, one for each machine and device.
+    """Return the recorded verifications of a model, one for each machine, device and options.
 
     Parameters
     ----------

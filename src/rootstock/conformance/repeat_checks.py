@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import RootstockError
-from ..evaluation.comparison import compare_results, describe_deviations, merge_largest
+from ..evaluation.comparison import (
+    compare_results,
+    describe_deviations,
+    deviation_unit,
+    merge_largest,
+)
 from .check import FAILED, Check, outcome
 
 if TYPE_CHECKING:
@@ -22,6 +27,12 @@ __all__ = ["check_against_direct_call"]
 
 #: Evaluations of a structure in a row. The largest deviation among few would underestimate noise.
 _CALLS = 4
+#: Deviations up to this multiple of the measured noise are noise: it is the largest of few samples.
+_MARGIN = 3.0
+#: The largest noise of a model that repeats itself: eV/atom, eV/Å, eV/Å³; of other properties
+#: relative to 1 plus their largest magnitude.
+_LIMITS = {"energy": 2e-5, "free_energy": 2e-5, "forces": 1e-3, "stress": 1e-4}
+_RELATIVE_LIMIT = 1e-3
 _REPEATS = "repeats itself"
 _DIRECT = "equals the direct call in the environment"
 _LABELS = ("the worker", "the direct call")
@@ -37,8 +48,9 @@ def check_against_direct_call(
 
     Both evaluators start afresh and get the structures in the same order, so a model that
     remembers earlier structures is compared in the same state. The worker evaluates each of them
-    again, several times in a row and after others: the largest deviation is the repeat noise.
-    Results have to be equal bit for bit where the noise is 0, else equal within it.
+    again, several times in a row and after others: the largest deviation is the repeat noise, which
+    may not exceed rounding in single precision. Results have to be equal bit for bit where the
+    noise is 0, else within three times the noise, since few samples underestimate it.
 
     Parameters
     ----------
@@ -104,6 +116,7 @@ def _measure_noise(
                 problems += [text for text in new_problems if text not in problems]
     merge_largest(noise, in_a_row)
     merge_largest(noise, after_others)
+    problems += _too_noisy(noise, first)
     detail = "bit for bit"
     if any(noise.values()):
         detail = (
@@ -111,6 +124,20 @@ def _measure_noise(
             f"after other structures: {describe_deviations(after_others)}"
         )
     return first, Check(_REPEATS, outcome(not problems), "; ".join(problems) or detail)
+
+
+def _too_noisy(noise: dict[str, float], first: Sequence[Results]) -> list[str]:
+    """Return a problem for each property whose noise is more than rounding."""
+    problems = []
+    for name, value in noise.items():
+        magnitudes = [
+            np.abs(results[name]).max(initial=0.0) for results in first if name in results
+        ]
+        limit = _LIMITS.get(name, _RELATIVE_LIMIT * (1.0 + max(magnitudes, default=0.0)))
+        if not value <= limit:
+            unit = deviation_unit(name)
+            problems.append(f"{name} differs by {value:.1e} {unit}, more than {limit:.0e} {unit}")
+    return problems
 
 
 def _compare(
@@ -128,7 +155,7 @@ def _compare(
         new, new_problems = compare_results(ours, theirs, len(structure.positions), _LABELS)
         merge_largest(deviations, new)
         problems += [text for text in new_problems if text not in problems]
-    beyond = {name: v for name, v in deviations.items() if v > noise.get(name, 0.0)}
+    beyond = {name: v for name, v in deviations.items() if v > _MARGIN * noise.get(name, 0.0)}
     detail = describe_deviations(deviations)
     if any(deviations.values()) or any(noise.values()):
         detail += f" (repeat noise: {describe_deviations(noise, none='none')})"

@@ -28,6 +28,7 @@ __all__ = [
     "find_environment",
     "known_files",
     "read_again",
+    "unknown_environment",
     "unknown_name",
 ]
 
@@ -115,7 +116,7 @@ def find_environment(name: str, root: Root) -> Environment:
     """
     known = known_files(root)
     if name not in known:
-        raise unknown_name(name, known, root)
+        raise unknown_environment(name, known, root)
     path, origin = known[name]
     return Environment.of(read_environment_file(path, name, origin), root)
 
@@ -142,6 +143,24 @@ def read_again(environment: Environment) -> Environment:
     if file.origin == "file" or root is None:
         return Environment.of(read_environment_file(file.path, file.name, file.origin), root)
     return find_environment(file.name, root)
+
+
+def unknown_environment(
+    name: str, known: Mapping[str, tuple[Path, str]], root: Root
+) -> UnknownNameError:
+    """Return the error for the name of an environment that does not exist."""
+    owners = [owner for owner in known if name.startswith(f"{owner}-")]
+    if owners:
+        owner = max(owners, key=len)
+        msg = f"{name!r} is a model of the environment {owner!r}: give {owner!r} here"
+        return UnknownNameError(msg, name, (owner,))
+    similar = similar_names(name, known)
+    msg = (
+        f"there is no environment {name!r}{did_you_mean(similar)} Known names are "
+        f"{', '.join(sorted(known))}. Add your own as "
+        f"{root.shared.environments}/NAME{FILE_SUFFIX}."
+    )
+    return UnknownNameError(msg, name, similar)
 
 
 def unknown_name(model: str, known: Mapping[str, tuple[Path, str]], root: Root) -> UnknownNameError:

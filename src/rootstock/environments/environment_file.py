@@ -227,13 +227,14 @@ def check_settings(file: EnvironmentFile, *, strict: bool) -> None:
     Raises
     ------
     EnvironmentFileError
-        If strict: names the first unknown key, with suggestions.
+        If strict: names the unknown keys, with suggestions for the first.
     """
     unknown = [name for name in file.settings if name not in _SETTINGS]
     if not unknown:
         return
+    named = ", ".join(map(repr, unknown))
     msg = (
-        f"{file.path}: unknown key {unknown[0]!r} in [tool.rootstock]"
+        f"{file.path}: unknown key{'s' if len(unknown) > 1 else ''} {named} in [tool.rootstock]"
         f"{did_you_mean(similar_names(unknown[0], _SETTINGS))} Known keys: {', '.join(_SETTINGS)}."
     )
     if strict:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional, Union
@@ -10,9 +9,8 @@ from typing import TYPE_CHECKING, Optional, Union
 from ..environments import build, discovery
 from ..environments.discovery import find_environment
 from ..environments.environment_file import check_settings
-from ..environments.model_strings import resolve
 from ..environments.options import BuildOptions
-from ..errors import ConfigurationError, UnknownNameError
+from ..errors import ConfigurationError
 from ..settings.root import find_root
 from .add_files import add_files, named_files
 
@@ -142,23 +140,8 @@ def find_or_add(
             paths.append(Path(name))
             order += [file_name for file_name, _ in named_files(Path(name))]
         else:
-            check_settings(_find(name, root).file, strict=True)
+            check_settings(find_environment(name, root).file, strict=True)
             order.append(name)
     if paths:
         add_files(root, paths, replace=replace)
     return [find_environment(name, root) for name in order]
-
-
-def _find(name: str, root: Root) -> Environment:
-    """Return the environment of that name; explain that a model string is none."""
-    try:
-        return find_environment(name, root)
-    except UnknownNameError as error:
-        with contextlib.suppress(UnknownNameError):
-            owner = resolve(name, root)[0].name
-            msg = (
-                f"{name!r} is a model of the environment {owner!r}: install {owner!r}, then fetch "
-                f"its weights with rootstock.fetch({name!r}) or 'rootstock fetch {name}'"
-            )
-            raise UnknownNameError(msg, name, (owner,)) from error
-        raise

@@ -189,7 +189,11 @@ def _extract(archive: Path, folder: Path) -> dict[str, Any]:
         msg = f"there is no archive {archive}, or 'rootstock pack' did not write it"
         raise ConfigurationError(msg) from error
     except (tarfile.TarError, ValueError, EOFError) as error:
-        msg = f"{archive} is not an archive that 'rootstock pack' wrote: {error}"
+        reason = str(error).partition("\n")[0]
+        msg = f"{archive} is not an archive that 'rootstock pack' wrote: {reason}"
+        raise ConfigurationError(msg) from error
+    except (IsADirectoryError, PermissionError) as error:
+        msg = f"{archive} can't be read: {explain(error)}"
         raise ConfigurationError(msg) from error
     if manifest.get("pack") != 1:
         msg = f"{archive} was packed by another version of Rootstock: unpack it with that version"

@@ -31,7 +31,8 @@ class Health:
     name : str
         Environment or model string.
     state : str
-        ``"ready"``, ``"stale"``, ``"not built"``, ``"broken"``, ``"fetched"`` or ``"damaged"``.
+        ``"ready"``, ``"stale"``, ``"not built"``, ``"broken"``, ``"fetched"``, ``"damaged"`` or
+        ``"checks failed"``.
     detail : str
         When and where it was built or fetched and verified, or the problem.
     fix : str
@@ -73,9 +74,15 @@ def status(root: Root, *, deep: bool = False) -> list[Health]:
 
 def _verified(verifications: list[Verification]) -> str:
     """Return on which machines and devices models passed, and which models failed."""
-    passed = {f"{v.host} {v.device}" for v in verifications if v.passed}
-    failed = [f"{v.model} FAILED on {v.host} {v.device}" for v in verifications if not v.passed]
+    passed = {f"{v.host} {v.device}{_with(v)}" for v in verifications if v.passed}
+    failed = [
+        f"{v.model} FAILED on {v.host} {v.device}{_with(v)}" for v in verifications if not v.passed
+    ]
     return "; ".join([*([f"verified on {', '.join(sorted(passed))}"] if passed else []), *failed])
+
+
+def _with(verification: Verification) -> str:
+    return "" if verification.options == "{}" else f" with {verification.options}"
 
 
 def _size(record: WeightsRecord) -> str:
@@ -104,6 +111,11 @@ def _environment_health(entry: AvailableEnvironment, root: Root) -> Health:
         if not is_up_to_date(environment.file, paths, record):
             detail = f"file or lock edited since it was {built}"
             return Health(environment.name, "stale", detail, install)
-        verified = _verified(latest(root, environment.name))
-        return Health(environment.name, "ready", "; ".join(filter(None, [built, verified])))
+        verifications = latest(root, environment.name)
+        detail = "; ".join(filter(None, [built, _verified(verifications)]))
+        failed = [v.model for v in verifications if v.build == build.id and not v.passed]
+        if failed:
+            fix = f"rootstock verify {failed[0]}"
+            return Health(environment.name, "checks failed", detail, fix)
+        return Health(environment.name, "ready", detail)
     return Health(environment.name, "not built", f"from {entry.origin}", install)
