@@ -35,9 +35,10 @@ if TYPE_CHECKING:
 
 __all__ = ["BatchCheck", "check_batches", "device_label", "read_check", "write_check"]
 
-#: Largest deviations of single precision with another order of summation: eV/atom, eV/Å, eV/Å³.
+#: Largest deviations of single precision with another order of summation: eV/atom; and eV/Å, eV/Å³,
+#: relative to values above 1.
 _LIMITS = {"energy": 5e-5, "free_energy": 5e-5, "forces": 1e-3, "stress": 1e-4}
-#: For other properties: relative to the largest magnitude.
+#: Of other properties.
 _RELATIVE_LIMIT = 1e-3
 #: Structures of a check that is made on the user's own structures.
 _STRUCTURES = 12
@@ -200,8 +201,11 @@ def _comparable(results: Any, like: Optional[Results] = None) -> dict[str, Any]:
 
 
 def _limit(name: str, value: np.ndarray) -> float:
-    largest = float(np.abs(value).max()) if value.size else 0.0
-    return _LIMITS.get(name, 0.0) or _RELATIVE_LIMIT * (1.0 + largest)
+    """Return the largest deviation of a property that is rounding; it grows with large values."""
+    largest = float(np.abs(value).max(initial=0.0))
+    if name in PROPERTIES and PROPERTIES[name].extensive:
+        return _LIMITS[name]  # per atom
+    return _LIMITS.get(name, _RELATIVE_LIMIT) * (1.0 + largest)
 
 
 def device_label(report: WorkerReport) -> str:

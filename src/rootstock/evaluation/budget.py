@@ -68,7 +68,7 @@ class Pace:
     """
 
     def __init__(self) -> None:
-        self._seconds = _REQUEST_SECONDS / 4  # of one structure; a guess
+        self._seconds = _REQUEST_SECONDS / 12  # of one structure; a guess
 
     @property
     def structures(self) -> int:

@@ -28,3 +28,35 @@ def setup(model: str = "", device: str = "cpu", **options):
 
     network = CHGNet.load(model_name=model or "0.3.0", use_device=device, verbose=False)
     return CHGNetCalculator(network, use_device=device, **options)
+
+
+def evaluate_batch(calculator, images, properties):
+    """Evaluate crystals in one pass of the network, with the results of CHGNetCalculator."""
+    from pymatgen.io.ase import AseAtomsAdaptor
+
+    network = calculator.model
+    outcomes, graphs = [{} for _ in images], {}
+    for number, atoms in enumerate(images):
+        try:
+            graphs[number] = network.graph_converter(AseAtomsAdaptor.get_structure(atoms))
+        except Exception as error:  # no cell, or an isolated atom where that is an error
+            outcomes[number] = error
+    if not graphs:
+        return outcomes
+    predictions = network.predict_graph(
+        [graph.to(calculator.device) for graph in graphs.values()],
+        task="e" if properties == ["energy"] else "efsm",
+        return_site_energies=calculator.return_site_energies,
+        return_crystal_feas=True,
+        batch_size=len(graphs),
+    )
+    for number, found in zip(graphs, predictions if len(graphs) > 1 else [predictions]):
+        atoms_in_energy = len(images[number]) if network.is_intensive else 1  # eV/atom
+        scales = {"e": atoms_in_energy, "f": 1, "m": 1, "s": calculator.stress_weight}  # s in GPa
+        names = {"e": "energy", "f": "forces", "m": "magmoms", "s": "stress"}
+        results = {names[key]: found[key] * scales[key] for key in names if key in found}
+        results.update(free_energy=results["energy"], crystal_fea=found["crystal_fea"])
+        if calculator.return_site_energies:
+            results["energies"] = found["site_energies"]
+        outcomes[number] = results
+    return outcomes

@@ -69,3 +69,57 @@ def setup(model: str = "", device: str = "cpu", default_dtype: str = "float32", 
     from mace.calculators import mace_mp
 
     return mace_mp(model=model or "medium-mpa-0", **options)
+
+
+def evaluate_batch(calculator, images, properties):
+    """Evaluate structures in one pass of the network, with the results of MACECalculator."""
+    import torch
+    from ase.stress import full_3x3_to_voigt_6_stress
+    from mace import data
+    from mace.tools import torch_geometric, torch_tools
+
+    plain = getattr(calculator, "model_type", "") == "MACE" and calculator.num_models == 1
+    if not plain or calculator.use_compile:  # with dispersion, a committee, dipoles, compiled
+        raise NotImplementedError(f"{type(calculator).__name__} evaluates one structure at a time")
+    arrays = {**calculator.arrays_keys, calculator.charges_key: "charges"}
+    keys = data.KeySpecification(info_keys=calculator.info_keys, arrays_keys=arrays)
+    outcomes, graphs = [{} for _ in images], {}
+    for number, atoms in enumerate(images):
+        try:
+            with torch_tools.default_dtype(calculator.default_dtype):
+                config = data.config_from_atoms(
+                    atoms, key_specification=keys, head_name=calculator.head
+                )
+                graphs[number] = data.AtomicData.from_config(
+                    config,
+                    z_table=calculator.z_table,
+                    cutoff=calculator.r_max,
+                    heads=calculator.available_heads,
+                )
+        except Exception as error:  # an unknown element
+            outcomes[number] = error
+    if not graphs:
+        return outcomes
+    model = calculator.models[0]
+    dtype = next(model.parameters()).dtype
+    batch = torch_geometric.Batch.from_data_list(list(graphs.values())).to(calculator.device)
+    inputs = {
+        name: value.to(dtype) if torch.is_tensor(value) and value.is_floating_point() else value
+        for name, value in batch.to_dict().items()
+    }
+    need_forces = properties != ["energy"]
+    output = model(inputs, compute_force=need_forces, compute_stress=need_forces)
+    found = {n: v.detach().cpu().numpy() for n, v in output.items() if torch.is_tensor(v)}
+    in_eV, in_A = calculator.energy_units_to_eV, calculator.length_units_to_A
+    start = 0
+    for row, number in enumerate(graphs):
+        atoms = slice(start, start + len(images[number]))
+        start = atoms.stop
+        energy = found["energy"][row].item() * in_eV
+        results = {"energy": energy, "free_energy": energy}
+        results["energies"] = found["node_energy"][atoms] * in_eV
+        if need_forces:
+            results["forces"] = found["forces"][atoms] * (in_eV / in_A)
+            results["stress"] = full_3x3_to_voigt_6_stress(found["stress"][row] * in_eV / in_A**3)
+        outcomes[number] = results
+    return outcomes

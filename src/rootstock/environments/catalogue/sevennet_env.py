@@ -46,3 +46,48 @@ def _download_into_cache():
         return download(path.replace(_const._prefix, cache), url)
 
     util.download_checkpoint = into_cache
+
+
+def evaluate_batch(calculator, images, properties):
+    """Evaluate structures in one pass of the network, with the results of SevenNetCalculator."""
+    import sevenn._keys as keys
+    from sevenn.atom_graph_data import AtomGraphData
+    from sevenn.train.dataload import unlabeled_atoms_to_graph
+    from torch_geometric.data import Batch
+
+    model = getattr(calculator, "model", None)
+    if not hasattr(model, "set_is_batch_data"):  # with D3, or compiled
+        raise NotImplementedError(f"{type(calculator).__name__} evaluates one structure at a time")
+    outcomes, graphs = [{} for _ in images], {}
+    for number, atoms in enumerate(images):
+        try:
+            calculator.set_atoms(atoms)  # refuses unknown elements
+            graph = unlabeled_atoms_to_graph(atoms, calculator.cutoff, with_shift=False)
+            graphs[number] = AtomGraphData.from_numpy_dict(graph)
+        except Exception as error:
+            outcomes[number] = error
+            continue
+        if calculator.modal:
+            graphs[number][keys.DATA_MODALITY] = calculator.modal
+    if not graphs:
+        return outcomes
+    model.set_is_batch_data(True)
+    try:
+        output = model(Batch.from_data_list(list(graphs.values())).to(calculator.device))
+    finally:
+        model.set_is_batch_data(False)
+    names = (keys.PRED_TOTAL_ENERGY, keys.ATOMIC_ENERGY, keys.PRED_FORCE, keys.PRED_STRESS)
+    energies, site_energies, forces, stresses = (output[n].detach().cpu().numpy() for n in names)
+    start = 0
+    for row, number in enumerate(graphs):
+        atoms = slice(start, start + len(images[number]))
+        start = atoms.stop
+        energy = float(energies[row])
+        outcomes[number] = {
+            "energy": energy,
+            "free_energy": energy,
+            "energies": site_energies[atoms].flatten(),
+            "forces": forces[atoms],
+            "stress": -stresses[row][[0, 1, 2, 4, 5, 3]],
+        }
+    return outcomes
