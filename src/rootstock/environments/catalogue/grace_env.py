@@ -8,6 +8,9 @@
 # ///
 """GRACE: graph atomic cluster expansion, on TensorFlow. float64 unless the name says otherwise.
 
+Structures are evaluated one by one: the package has no batches of its own for energies and forces,
+its `bulk.predict_structures` is a loop too.
+
 Paper: 10.1103/PhysRevX.14.021036. Licence: ASL (non-commercial). Weights: cache/grace.
 """
 

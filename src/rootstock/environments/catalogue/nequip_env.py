@@ -28,3 +28,59 @@ def setup(model: str, device: str = "cpu", **options):
     if model.endswith((".pt2", ".pth")):
         return NequIPCalculator.from_compiled_model(model, device=device, **options)
     return NequIPCalculator._from_saved_model(model, device=device, **options)
+
+
+def evaluate_batch(calculator, images, properties):
+    """Evaluate in one call those with a cell, and in another the others.
+
+    Only with uncompiled models: one that was compiled for ASE takes one structure at a time.
+    """
+    from nequip.nn.graph_model import GraphModel
+
+    if not isinstance(calculator.model, GraphModel):
+        raise NotImplementedError("a model that was compiled for ASE takes no batches")
+    outcomes = [None] * len(images)
+    groups = {}
+    for index, atoms in enumerate(images):
+        try:
+            data = calculator.atoms_to_data(atoms)
+        except (KeyError, ValueError) as error:
+            outcomes[index] = error
+        else:
+            groups.setdefault(frozenset(data), []).append((index, data))
+    for group in groups.values():
+        indices, data = zip(*group)
+        for index, results in zip(indices, _evaluate(calculator, data)):
+            outcomes[index] = results
+    return outcomes
+
+
+def _evaluate(calculator, data):
+    """Yield the results of each structure."""
+    import numpy as np
+    from ase.stress import full_3x3_to_voigt_6_stress
+    from nequip.data import AtomicDataDict
+
+    energy, length = calculator.energy_units_to_eV, calculator.length_units_to_A
+    units = {
+        "energy": (AtomicDataDict.TOTAL_ENERGY_KEY, energy),
+        "energies": (AtomicDataDict.PER_ATOM_ENERGY_KEY, energy),
+        "forces": (AtomicDataDict.FORCE_KEY, energy / length),
+        "stress": (AtomicDataDict.STRESS_KEY, energy / length**3),
+    }
+    out = calculator.call_model(AtomicDataDict.batched_from_list(list(data)))
+    ends = np.cumsum([AtomicDataDict.num_nodes(each) for each in data])[:-1]
+    values = {}
+    for name, (key, unit) in units.items():
+        if key in out:
+            values[name] = out[key].detach().cpu().numpy() * unit
+            if name in ("energies", "forces"):
+                values[name] = np.split(values[name], ends)
+    for index in range(len(data)):
+        results = {name: value[index] for name, value in values.items()}
+        results["energy"] = results["free_energy"] = results["energy"].reshape(())
+        if "energies" in results:
+            results["energies"] = results["energies"].reshape(-1)
+        if "stress" in results:
+            results["stress"] = full_3x3_to_voigt_6_stress(results["stress"].reshape(3, 3))
+        yield results

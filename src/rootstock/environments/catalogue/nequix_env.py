@@ -32,3 +32,58 @@ def setup(model: str = "", device: str = "cpu", use_kernel: bool = False, **opti
     name = model or "nequix-mp-1"
     where = {"model_path": name} if os.path.exists(name) else {"model_name": name}
     return NequixCalculator(**where, backend="jax", use_kernel=use_kernel, **options)
+
+
+def evaluate_batch(calculator, images, properties):
+    """Evaluate in one call those that are periodic along all axes, and in another the others.
+
+    The others have no cell in Nequix' graphs, and no stress.
+    """
+    from nequix.data import dict_to_graphstuple, preprocess_graph
+
+    outcomes = [None] * len(images)
+    groups = {}
+    for index, atoms in enumerate(images):
+        try:
+            graph = preprocess_graph(atoms, calculator.atom_indices, calculator.cutoff, False)
+        except KeyError as error:  # an element that the model does not know
+            outcomes[index] = error
+        else:
+            group = groups.setdefault(bool(atoms.pbc.all()), [])
+            group.append((index, dict_to_graphstuple(graph)))
+    for group in groups.values():
+        indices, graphs = zip(*group)
+        for index, results in zip(indices, _evaluate(calculator, graphs)):
+            outcomes[index] = results
+    return outcomes
+
+
+def _evaluate(calculator, graphs):
+    """Yield the results of each structure."""
+    import equinox
+    import jraph
+    import numpy as np
+    from ase.stress import full_3x3_to_voigt_6_stress
+
+    sizes = [int(graph.n_node[0]) for graph in graphs]
+    batch = jraph.batch_np(graphs)
+    padded = jraph.pad_with_graphs(
+        batch,
+        n_node=_padded(sum(sizes) + 1),
+        n_edge=_padded(int(batch.n_edge.sum())),
+        n_graph=_padded(len(graphs) + 1),
+    )
+    energies, forces, stresses = equinox.filter_jit(calculator.model)(padded)
+    forces = np.split(np.asarray(forces)[: sum(sizes)], np.cumsum(sizes)[:-1])
+    for index in range(len(graphs)):
+        energy = float(energies[index])
+        results = {"energy": energy, "free_energy": energy, "forces": forces[index]}
+        if stresses is not None:
+            results["stress"] = full_3x3_to_voigt_6_stress(np.asarray(stresses[index]))
+        yield results
+
+
+def _padded(size):
+    """Return the next of few sizes, each of which JAX compiles once: at most a quarter more."""
+    step = max(64, 1 << max(size.bit_length() - 3, 0))
+    return -(-size // step) * step

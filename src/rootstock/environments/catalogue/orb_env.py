@@ -40,3 +40,52 @@ def setup(model: str = "", device: str = "cpu", precision: str = "float32-high",
     # compile=None would mean torch.compile, a minute at each new size, even on a CPU
     potential, adapter = load(device=device, precision=precision, compile=False)
     return ORBCalculator(potential, atoms_adapter=adapter, device=device, **options)
+
+
+def evaluate_batch(calculator, images, properties):
+    """Evaluate crystals and molecules, and those with a charge and spin, in a call each."""
+    import torch
+
+    outcomes = [None] * len(images)
+    groups = {}
+    for index, atoms in enumerate(images):
+        has = [name in atoms.info for name in ("charge", "spin")]
+        if any(has) != all(has) or (calculator.expects_charge_and_spin and not all(has)):
+            outcomes[index] = ValueError("atoms.info must contain both 'charge' and 'spin'")
+            continue
+        try:
+            calculator.adapter._validate_inputs(atoms, torch.get_default_dtype())
+        except (ValueError, NotImplementedError) as error:
+            outcomes[index] = error
+        else:
+            groups.setdefault((all(has), bool(atoms.pbc.all())), []).append(index)
+    for group in groups.values():
+        for index, results in zip(group, _evaluate(calculator, [images[i] for i in group])):
+            outcomes[index] = results
+    return outcomes
+
+
+def _evaluate(calculator, images):
+    import torch
+
+    adapter = calculator.adapter
+    options = {
+        "max_num_neighbors": calculator.max_num_neighbors,
+        "edge_method": calculator.edge_method,
+        "device": calculator.device,
+    }
+    if torch.get_default_dtype() == torch.float32:
+        batch = adapter.from_ase_atoms_list(images, **options)
+    else:  # from_ase_atoms_list would construct the edges in float32
+        batch = adapter.batch([adapter.from_ase_atoms(atoms, **options) for atoms in images])
+    out = calculator.model.predict(batch.to(calculator.device))
+    natoms = [len(atoms) for atoms in images]
+    parts = {name: _split(values, natoms) for name, values in out.items()}
+    for index in range(len(images)):
+        calculator._update_results({name: part[index] for name, part in parts.items()})
+        yield dict(calculator.results)
+
+
+def _split(values, natoms):
+    """Split predictions for systems, else those for atoms."""
+    return values.split(1 if len(values) == len(natoms) else natoms)
