@@ -10,7 +10,7 @@ import numpy as np
 from ase.calculators.calculator import Calculator, all_changes, all_properties, compare_atoms
 
 from .errors import ConfigurationError, PropertyMissingError, StructureError
-from .evaluation.evaluate import evaluate
+from .evaluation.evaluate import check_positive, evaluate
 from .evaluation.pool import Pool, PoolOptions
 from .properties import property_names
 from .runtime.arguments import make_spec, refuse_unknown, signature
@@ -335,6 +335,8 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         list of Evaluation
             In the order of the structures.
         """
+        if batch_atoms is not None:
+            check_positive("batch_atoms", batch_atoms)
         options = PoolOptions(
             None if properties is None else property_names(properties), batch_atoms, exact
         )

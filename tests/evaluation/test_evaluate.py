@@ -250,7 +250,7 @@ def test_a_device_that_does_not_exist(run, monkeypatch):
 
 
 def test_workers_that_do_not_fit_are_done_without(run):
-    images = crystals(500)
+    images = crystals(1200)
     with pytest.warns(RuntimeWarning, match="no room for a second model.*1 go on"):
         found = run(images, "springs-slow-alone", workers_per_device=2, exact=True)
     np.testing.assert_allclose(energies(found), expected(images))
@@ -310,6 +310,17 @@ def test_invalid_arguments(run, options, error, message):
 def test_arguments_are_checked_before_the_first_result(root):
     with pytest.raises(ConfigurationError):
         evaluate([], "springs", root=root, workers_per_device=-1)
+
+
+def test_arguments_of_evaluate_many(root):
+    with RootstockCalculator("springs", root=root, device="cpu") as calc:
+        with pytest.raises(ConfigurationError, match="batch_atoms=-1"):
+            calc.evaluate_many([bulk("Cu")], batch_atoms=-1)
+
+
+def test_a_batch_function_that_refuses_everything_is_not_used(run):
+    images = crystals(40)
+    assert energies(run(images, "springs-slow-refuses")) == pytest.approx(expected(images))
 
 
 def test_any_evaluator(root):

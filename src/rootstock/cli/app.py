@@ -11,6 +11,7 @@ import typer
 
 from .demo import demo_command
 from .doctor import doctor_command
+from .evaluate import evaluate_command
 from .fetch import fetch_command
 from .gc import gc_command
 from .history import history_command
@@ -44,6 +45,7 @@ _PANELS: dict[str, list[tuple[str, Callable[..., None]]]] = {
     "Use models": [
         ("demo", demo_command),
         ("run", run_command),
+        ("evaluate", evaluate_command),
         ("serve", serve_command),
         ("list", list_command),
     ],

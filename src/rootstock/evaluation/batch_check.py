@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from ..errors import CalculationError, RootError, RootstockError
+from ..errors import BatchError, CalculationError, RootError, RootstockError
 from ..properties import PROPERTIES
 from ..runtime.provenance import identify
 from ..settings.root import writing
@@ -111,7 +111,7 @@ def check_batches(
     Returns
     -------
     BatchCheck or None
-        None if fewer than two structures could be evaluated.
+        None if fewer than two structures could be evaluated, or the batch did not fit.
     list of Evaluated
         The outcomes of all structures, evaluated one by one.
 
@@ -133,6 +133,8 @@ def check_batches(
         alone_seconds = _time(session, part.alone())
         batch_seconds = _time(session, replace(part, together=True))
     except CalculationError as error:
+        if not isinstance(error, BatchError) or error.out_of_memory:
+            return None, outcomes  # too large a sample, or a worker that died: nothing is known
         problems = [str(error).partition("\n")[0]]
         alone_seconds = batch_seconds = 0.0
     report = session.start()

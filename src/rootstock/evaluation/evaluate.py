@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .evaluator import Evaluator
     from .progress import Reporter
 
-__all__ = ["evaluate", "evaluations"]
+__all__ = ["check_positive", "evaluate", "evaluations"]
 
 
 def evaluate(  # noqa: PLR0913  keywords that users know from the calculator and the command
@@ -95,9 +95,9 @@ def evaluate(  # noqa: PLR0913  keywords that users know from the calculator and
     if on_error not in ("return", "raise"):
         msg = f"on_error={on_error!r} must be 'return' or 'raise'"
         raise ConfigurationError(msg)
-    _check_positive("workers_per_device", workers_per_device)
+    check_positive("workers_per_device", workers_per_device)
     if batch_atoms is not None:
-        _check_positive("batch_atoms", batch_atoms)
+        check_positive("batch_atoms", batch_atoms)
     if devices is not None and (isinstance(devices, str) or not devices):
         msg = f"devices={devices!r} must be a list such as ['cuda:0', 'cuda:1']"
         raise ConfigurationError(msg)
@@ -108,12 +108,9 @@ def evaluate(  # noqa: PLR0913  keywords that users know from the calculator and
         specs = pool_specs(prepare(model, **arguments), devices, workers_per_device)
         evaluator = Pool(specs, PoolOptions(names, batch_atoms, exact))
     else:
-        given = {
-            "devices": devices,
-            "batch_atoms": batch_atoms,
-            "exact": exact or None,
-            **arguments,
-        }
+        workers = None if workers_per_device == 1 else workers_per_device
+        given = {"devices": devices, "workers_per_device": workers, **arguments}
+        given |= {"batch_atoms": batch_atoms, "exact": exact or None}
         extra = [name for name, value in given.items() if value is not None]
         if extra:
             msg = f"{', '.join(extra)}: these belong to a model string, not to an evaluator"
@@ -125,7 +122,8 @@ def evaluate(  # noqa: PLR0913  keywords that users know from the calculator and
     )
 
 
-def _check_positive(name: str, value: Any) -> None:
+def check_positive(name: str, value: Any) -> None:
+    """Raise :class:`ConfigurationError` unless a value is a positive integer."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         msg = f"{name}={value!r} must be a positive integer"
         raise ConfigurationError(msg)

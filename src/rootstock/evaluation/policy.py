@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Policies", "Policy"]
 
+#: Checks that may come to no conclusion before structures are evaluated one by one.
+_MOST_TRIES = 4
+
 
 class Policy:
     """What the workers on devices of one kind do.
@@ -47,6 +50,7 @@ class Policy:
         self._batch_atoms = batch_atoms
         self.exact = exact
         self._is_decided = exact
+        self._tries = 0
         self._lock = threading.Lock()
 
     @property
@@ -81,7 +85,8 @@ class Policy:
         check, outcomes = check_batches(session, chunk)
         if check is None:
             with self._lock:
-                self._is_decided = False  # nothing to compare: the next chunk may have more
+                self._tries += 1  # nothing to compare: the next chunk may have more
+                self._is_decided = self._tries >= _MOST_TRIES
             return outcomes
         write_check(session, check)
         with self._lock:

@@ -10,7 +10,7 @@ from collections import Counter, OrderedDict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Optional, Union
 
-from ..errors import PropertyMissingError, StartupError, StructureError
+from ..errors import CallTimeoutError, PropertyMissingError, StartupError, StructureError
 from ..properties import property_names
 from ..runtime.session import Session
 from ..support.suggestions import did_you_mean, similar_names
@@ -363,7 +363,8 @@ class _Run:
         if error is None:
             return
         others = [w for w in self._running if w.session.spec.device == device]
-        if not isinstance(error, StartupError) or not (others or self._started[device]):
+        lost = isinstance(error, (StartupError, CallTimeoutError))
+        if not lost or not (others or self._started[device]):
             raise error
         if not self._running:
             raise error

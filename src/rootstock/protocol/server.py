@@ -245,7 +245,7 @@ class Server:
         self._complete_reply(self._replies_due if of_batch else 1)
         kind, text = str(failed["type"]), str(failed["message"])
         cause = RemoteTracebackError(str(failed["traceback"]))
-        if "PropertyNotImplementedError" in failed["bases"]:
+        if "PropertyNotImplementedError" in failed["bases"] and not of_batch:
             raise PropertyMissingError(text) from cause
         msg = f"{kind.removeprefix('builtins.')}: {text}"
         out_of_memory = failed.get("out_of_memory") is True

@@ -1,0 +1,282 @@
+"""Reading structures from files, and writing evaluations to files, one at a time."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Optional, Protocol
+
+import numpy as np
+from ase.io import Trajectory, iread, write
+from ase.stress import full_3x3_to_voigt_6_stress
+from ase.units import GPa
+
+from ..errors import ConfigurationError, OutputError
+from ..support.files import explain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from ase import Atoms
+    from typing_extensions import Self
+
+    from .result import Evaluation
+
+__all__ = ["FORMATS", "EvaluationFile", "Frame", "describe", "frames"]
+
+#: Suffixes that evaluations can be written to.
+FORMATS = (".extxyz", ".xyz", ".traj", ".csv", ".json")
+_VOIGT = ("xx", "yy", "zz", "yz", "xz", "xy")
+_COLUMNS = (
+    "index",
+    "file",
+    "frame",
+    "formula",
+    "natoms",
+    "energy_eV",
+    "energy_per_atom_eV",
+    "fmax_eV_per_A",
+    *(f"stress_{component}_GPa" for component in _VOIGT),
+    "error",
+)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where a structure comes from.
+
+    Attributes
+    ----------
+    file : str
+        The file.
+    number : int
+        The place among the frames that were read of it, from 0.
+    """
+
+    file: str
+    number: int
+
+
+def frames(paths: Iterable[Path], index: str = ":") -> Iterator[tuple[Frame, Atoms]]:
+    """Read structures one after the other.
+
+    Parameters
+    ----------
+    paths : iterable of Path
+        Files that ASE reads.
+    index : str
+        Which frames of each, in ASE's syntax: ``":"``, ``"-1"``, ``"::10"``.
+
+    Raises
+    ------
+    ConfigurationError
+        A file is missing, or a frame can't be read: names both.
+    """
+    for path in paths:
+        number = 0
+        try:
+            for atoms in iread(path, index=index):
+                yield Frame(str(path), number), atoms
+                number += 1
+        except FileNotFoundError as error:
+            msg = f"there is no file {path}: check the path"
+            raise ConfigurationError(msg) from error
+        except Exception as error:  # ASE's readers raise many types of errors
+            msg = (
+                f"ASE can't read frame {number} of {path} (index {index!r}): "
+                f"{type(error).__name__}: {error}"
+            )
+            raise ConfigurationError(msg) from error
+
+
+class _Sink(Protocol):
+    def write(self, evaluation: Evaluation, frame: Frame) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class EvaluationFile:
+    """A file of evaluations; a context manager.
+
+    What is written goes to ``partial-NAME`` beside the file, which takes its place at the end. If
+    the block ends with an error, the partial file stays.
+
+    Parameters
+    ----------
+    path : Path
+        Its suffix decides the format, see :data:`FORMATS`.
+
+    Raises
+    ------
+    ConfigurationError
+        The suffix is another one.
+    OutputError
+        The file can't be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if path.suffix not in FORMATS:
+            msg = f"{path} must end with one of {', '.join(FORMATS)}"
+            raise ConfigurationError(msg)
+        self.path = path
+        self.partial = path.with_name(f"partial-{path.name}")
+        kinds: dict[str, Callable[[Path], _Sink]] = {".csv": _Csv, ".json": _Json, ".traj": _Traj}
+        try:
+            self.partial.unlink(missing_ok=True)
+            self._sink: _Sink = kinds.get(path.suffix, _Xyz)(self.partial)
+        except OSError as error:
+            raise self._refused(error) from error
+
+    def __enter__(self) -> Self:
+        """Return the file itself."""
+        return self
+
+    def __exit__(self, kind: Optional[type[BaseException]], *exc_info: object) -> None:
+        """Complete the file, or keep the partial one."""
+        try:
+            self._sink.close()
+            if kind is None and self.partial.exists():
+                self.partial.replace(self.path)
+        except OSError as error:
+            raise self._refused(error) from error
+
+    def write(self, evaluation: Evaluation, frame: Frame) -> None:
+        """Write one evaluation."""
+        try:
+            self._sink.write(evaluation, frame)
+        except OSError as error:
+            raise self._refused(error) from error
+
+    def _refused(self, error: OSError) -> OutputError:
+        msg = f"{self.path} can't be written: {explain(error)}. Choose another file with -o"
+        return OutputError(msg)
+
+
+def _with_results(evaluation: Evaluation) -> Atoms:
+    """Return a structure with its results, or with ``info["rootstock_error"]``."""
+    if evaluation.error is None:
+        return evaluation.to_atoms()
+    atoms = evaluation.source.copy()
+    atoms.info["rootstock_error"] = describe(evaluation)
+    return atoms
+
+
+class _Xyz:
+    """ASE's extended XYZ."""
+
+    def __init__(self, path: Path) -> None:
+        self._stream = path.open("w", encoding="utf-8")
+
+    def write(self, evaluation: Evaluation, frame: Frame) -> None:
+        del frame
+        write(self._stream, _with_results(evaluation), format="extxyz")
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class _Traj:
+    """ASE's trajectory format."""
+
+    def __init__(self, path: Path) -> None:
+        self._trajectory = Trajectory(path, "w")
+
+    def write(self, evaluation: Evaluation, frame: Frame) -> None:
+        del frame
+        self._trajectory.write(_with_results(evaluation))
+
+    def close(self) -> None:
+        self._trajectory.close()
+
+
+class _Csv:
+    """One row for each structure, with units in the names of the columns."""
+
+    def __init__(self, path: Path) -> None:
+        self._stream = path.open("w", newline="", encoding="utf-8")
+        self._writer = csv.DictWriter(self._stream, _COLUMNS)
+        self._writer.writeheader()
+
+    def write(self, evaluation: Evaluation, frame: Frame) -> None:
+        atoms = evaluation.source
+        row: dict[str, Any] = {
+            "index": evaluation.index,
+            "file": frame.file,
+            "frame": frame.number,
+            "formula": atoms.get_chemical_formula(),
+            "natoms": len(atoms),
+            "error": describe(evaluation),
+        }
+        if evaluation.error is None:
+            row |= _numbers(evaluation)
+        self._writer.writerow(row)
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+def _numbers(evaluation: Evaluation) -> dict[str, float]:
+    results, numbers = evaluation.results, {}
+    if "energy" in results:
+        energy = float(results["energy"])
+        numbers = {"energy_eV": energy, "energy_per_atom_eV": energy / len(evaluation.source)}
+    if "forces" in results:
+        forces = np.asarray(results["forces"], float)
+        numbers["fmax_eV_per_A"] = float(np.sqrt((forces**2).sum(axis=1).max(initial=0.0)))
+    if "stress" in results:
+        stress = np.asarray(results["stress"], float)
+        voigt = full_3x3_to_voigt_6_stress(stress) if stress.shape == (3, 3) else stress
+        numbers |= {f"stress_{c}_GPa": float(s / GPa) for c, s in zip(_VOIGT, voigt)}
+    return numbers
+
+
+class _Json:
+    """A list of objects with all results and the provenance."""
+
+    def __init__(self, path: Path) -> None:
+        self._stream = path.open("w", encoding="utf-8")
+        self._stream.write("[")
+        self._separator = "\n"
+
+    def write(self, evaluation: Evaluation, frame: Frame) -> None:
+        document: dict[str, Any] = {
+            "index": evaluation.index,
+            "file": frame.file,
+            "frame": frame.number,
+            "formula": evaluation.source.get_chemical_formula(),
+            "error": describe(evaluation) or None,
+            "results": {},
+        }
+        if evaluation.error is None:
+            document["results"] = {name: _plain(v) for name, v in evaluation.results.items()}
+        provenance = evaluation.provenance
+        if provenance is not None:
+            document["provenance"] = {
+                "model": provenance.model,
+                "identity": provenance.identity,
+                "build": provenance.build,
+                "device": provenance.gpu or provenance.device,
+                "evaluation": provenance.evaluation,
+            }
+        self._stream.write(self._separator + json.dumps(document, default=str))
+        self._separator = ",\n"
+
+    def close(self) -> None:
+        self._stream.write("\n]\n")
+        self._stream.close()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    return value if isinstance(value, (bool, int, float, str, list, type(None))) else str(value)
+
+
+def describe(evaluation: Evaluation) -> str:
+    """Return the type and first line of an evaluation's error; empty without one."""
+    error = evaluation.error
+    if error is None:
+        return ""
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
