@@ -298,6 +298,7 @@ def test_ctrl_c_in_mid_evaluation(root, tmp_path):
         ({"batch_atoms": -1}, ConfigurationError, "positive integer"),
         ({"devices": "cpu"}, ConfigurationError, "must be a list"),
         ({"devices": []}, ConfigurationError, "must be a list"),
+        ({"devices": ["cpu", "quark"]}, ConfigurationError, "invalid device 'quark'"),
         ({"thread": 1}, TypeError, "did you mean 'threads'"),
         ({"properties": ["energi"]}, PropertyMissingError, "did you mean 'energy'"),
     ],

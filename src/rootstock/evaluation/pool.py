@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 
 from ..errors import CallTimeoutError, PropertyMissingError, StartupError, StructureError
 from ..properties import property_names
+from ..runtime.arguments import checked_device
 from ..runtime.session import Session
 from ..support.suggestions import did_you_mean, similar_names
 from .backlog import Backlog
@@ -93,7 +94,7 @@ def pool_specs(
     workers_per_device : int
         Workers on each of them.
     """
-    chosen = [spec.device] if devices is None else list(devices)
+    chosen = [spec.device] if devices is None else [checked_device(name) for name in devices]
     specs = [replace(spec, device=name) for name in chosen for _ in range(workers_per_device)]
     on_cpu = sum(entry.device in ("cpu", "auto") for entry in specs)
     if spec.threads is None and on_cpu > 1:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULTS",
     "CalculatorArguments",
+    "checked_device",
     "make_spec",
     "refuse_arguments",
     "refuse_unknown",
@@ -105,7 +106,7 @@ def make_spec(
         model=model or environment.name,
         environment=environment,
         argument=argument,
-        device=_checked_device(given["device"]),
+        device=checked_device(given["device"]),
         options=_checked_options(given.get("setup_kwargs")),
         threads=_checked_threads(given.get("threads")),
         timeout=_checked_seconds("timeout", given.get("timeout")),
@@ -164,7 +165,8 @@ def refuse_arguments(name: str) -> NoReturn:
     raise UnknownArgumentError(msg, name, similar)
 
 
-def _checked_device(device: Any) -> str:
+def checked_device(device: Any) -> str:
+    """Return a device's name; raise :class:`ConfigurationError` if it is not one."""
     if not isinstance(device, str) or _DEVICE.fullmatch(device) is None:
         msg = f"invalid device {device!r}: use 'auto', 'cpu', 'cuda', 'cuda:1', ..."
         raise ConfigurationError(msg)
