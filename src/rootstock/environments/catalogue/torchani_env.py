@@ -28,3 +28,56 @@ def setup(model: str = "", device: str = "cpu", **options):
     import torchani
 
     return getattr(torchani.models, model or "ANI2x")(device=device).ase(**options)
+
+
+def evaluate_batch(calculator, images, properties):
+    """Evaluate the molecules in one call; periodic structures, which need one cell, one by one."""
+    outcomes, molecules = [{} for _ in images], []
+    for number, atoms in enumerate(images):
+        try:
+            if atoms.pbc.any():
+                calculator.results = {}
+                calculator.calculate(atoms, [*properties, "free_energy"])
+                outcomes[number] = dict(calculator.results)
+            else:
+                _species(calculator, atoms)
+                molecules.append(number)
+        except (ValueError, IndexError) as error:  # an unknown element
+            outcomes[number] = error
+    if molecules:
+        results = _evaluate_molecules(calculator, [images[n] for n in molecules], properties)
+        for number, found in zip(molecules, results):
+            outcomes[number] = found
+    return outcomes
+
+
+def _species(calculator, atoms):
+    """Return the atomic numbers as a tensor; raise for elements that the model does not know."""
+    import torch
+
+    species = torch.tensor(atoms.numbers, device=calculator._device)
+    calculator.model.species_converter(species)
+    return species
+
+
+def _evaluate_molecules(calculator, images, properties):
+    """Yield the results of molecules, padded to the largest one."""
+    import torch
+    from ase.units import Hartree
+    from torch.nn.utils.rnn import pad_sequence
+
+    species = [_species(calculator, atoms) for atoms in images]
+    positions = [torch.tensor(atoms.positions, dtype=calculator._dtype) for atoms in images]
+    species = pad_sequence(species, batch_first=True, padding_value=-1)
+    positions = pad_sequence(positions, batch_first=True).to(calculator._device)
+    positions.requires_grad_("forces" in properties)
+    energies = calculator.model((species, positions)).energies * Hartree
+    if "forces" in properties:
+        (gradients,) = torch.autograd.grad(energies.sum(), positions)
+        forces = -gradients.cpu().numpy()
+    for row, atoms in enumerate(images):
+        energy = energies[row].item()
+        found = {"energy": energy, "free_energy": energy}
+        if "forces" in properties:
+            found["forces"] = forces[row, : len(atoms)]
+        yield found
