@@ -73,7 +73,7 @@ def compare(images, model, root):
     return batched
 
 
-@pytest.mark.parametrize("model", ["chgnet", "sevennet-7net-0"])
+@pytest.mark.parametrize("model", ["chgnet", "sevennet-7net-0", "diep"])
 def test_pretrained_models(torch_root, model):
     images = [*crystals("NaCl"), *crystals("Cu"), *crystals("Si"), bulk("Og", "fcc", a=5.0)]
     *rest, oganesson = compare(images, model, torch_root)
@@ -86,3 +86,17 @@ def test_mace(torch_root, random_mace):
     *rest, water = compare(images, f"mace-{random_mace}", torch_root)
     assert all(e.ok for e in rest)
     assert not water.ok  # the random model knows copper alone
+
+
+@pytest.mark.parametrize("model", ["diep", "so3lr"])
+def test_molecules_beside_crystals(torch_root, model):
+    names = ["H2O", "CH3CH2OH", "C6H6", "NH3", "isobutane"]
+    molecules = [molecule(name) for name in names]
+    for seed, atoms in enumerate(molecules):
+        atoms.rattle(0.03, seed=seed)
+    boxed = molecule("C6H6", vacuum=3, pbc=True)
+    ammonium = molecule("NH3", info={"charge": 1, "total_spin": 1})
+    images = [*crystals("NaCl"), *molecules, boxed, ammonium, bulk("Og", "fcc", a=5.0)]
+    *rest, oganesson = compare(images, model, torch_root)
+    assert all(e.ok for e in rest)
+    assert not oganesson.ok
