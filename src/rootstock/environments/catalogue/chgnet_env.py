@@ -35,12 +35,18 @@ def evaluate_batch(calculator, images, properties):
     from pymatgen.io.ase import AseAtomsAdaptor
 
     network = calculator.model
+    known = network.atom_embedding.embedding.num_embeddings
     outcomes, graphs = [{} for _ in images], {}
     for number, atoms in enumerate(images):
         try:
-            graphs[number] = network.graph_converter(AseAtomsAdaptor.get_structure(atoms))
+            graph = network.graph_converter(AseAtomsAdaptor.get_structure(atoms))
         except Exception as error:  # no cell, or an isolated atom where that is an error
             outcomes[number] = error
+            continue
+        if atoms.numbers.max() > known:
+            outcomes[number] = KeyError(f"atomic number {atoms.numbers.max()}")
+        else:
+            graphs[number] = graph
     if not graphs:
         return outcomes
     predictions = network.predict_graph(
