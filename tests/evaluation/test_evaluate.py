@@ -275,16 +275,19 @@ def test_closing_the_iterator_ends_the_workers(root):
     assert not [t for t in threading.enumerate() if t.name.startswith("rootstock-")]
 
 
-def test_ctrl_c_in_mid_evaluation(root, tmp_path):
-    images = crystals(500)
+def test_ctrl_c_in_mid_evaluation(root):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
     timer = threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT))
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
-        for _ in evaluate(
-            images, "springs-slow", root=root, device="cpu", exact=True, progress=False
-        ):
-            pass
-    timer.join()
+    stream = evaluate(
+        crystals(2000), "springs-slow", root=root, device="cpu", exact=True, progress=False
+    )
+    try:
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            list(stream)
+    finally:
+        timer.join()
+        signal.signal(signal.SIGINT, before)
 
 
 # --- arguments ------------------------------------------------------------------------------------
