@@ -73,7 +73,11 @@ def compare(images, model, root):
     return batched
 
 
-@pytest.mark.parametrize("model", ["chgnet", "sevennet-7net-0", "diep"])
+#: Environments that no other usual test builds.
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("diep", "so3lr")]
+
+
+@pytest.mark.parametrize("model", ["chgnet", "sevennet-7net-0", SLOW[0]])
 def test_pretrained_models(torch_root, model):
     images = [*crystals("NaCl"), *crystals("Cu"), *crystals("Si"), bulk("Og", "fcc", a=5.0)]
     *rest, oganesson = compare(images, model, torch_root)
@@ -88,7 +92,7 @@ def test_mace(torch_root, random_mace):
     assert not water.ok  # the random model knows copper alone
 
 
-@pytest.mark.parametrize("model", ["diep", "so3lr"])
+@pytest.mark.parametrize("model", SLOW)
 def test_molecules_beside_crystals(torch_root, model):
     names = ["H2O", "CH3CH2OH", "C6H6", "NH3", "isobutane"]
     molecules = [molecule(name) for name in names]
