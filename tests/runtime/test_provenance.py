@@ -49,6 +49,8 @@ def test_every_field(make):
         "weights": {},
         "settings": options,
         "evaluation": "single",
+        "atom_budget": None,
+        "batch_deviation": {},
     }
 
 
