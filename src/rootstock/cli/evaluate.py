@@ -163,7 +163,7 @@ def _open(path: Path) -> Iterator[EvaluationFile]:
     try:
         with file:
             yield file
-    except BaseException:
+    except BaseException:  # Ctrl-C too: what was computed must be found again
         if file.partial.exists():
             typer.echo(f"the results so far are in {file.partial}", err=True)
         raise

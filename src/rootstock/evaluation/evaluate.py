@@ -11,7 +11,7 @@ from ..properties import property_names
 from ..runtime.preparation import prepare
 from ..runtime.spec import WorkerSpec
 from ..structures import from_atoms
-from .pool import DEFAULT_PROPERTIES, Completed, Pool, PoolOptions, pool_specs
+from .pool import DEFAULT_PROPERTIES, Completed, Pool, PoolOptions, in_order, pool_specs
 from .progress import EvaluationProgress, reporter
 from .result import Evaluation
 
@@ -183,19 +183,10 @@ def evaluations(
         completed = evaluator.run(numbered, ordered=ordered)
     else:
         completed = _one_after_another(numbered, evaluator, properties or DEFAULT_PROPERTIES)
-    waiting: dict[int, Evaluation] = {}
-    following = 0
     try:
-        for entry in completed:
+        for entry in in_order(completed) if ordered else completed:
             source = sources.pop(entry.index)
-            evaluation = Evaluation(entry.index, source, entry.outcome, entry.provenance)
-            if not ordered:
-                yield evaluation
-                continue
-            waiting[entry.index] = evaluation
-            while following in waiting:
-                yield waiting.pop(following)
-                following += 1
+            yield Evaluation(entry.index, source, entry.outcome, entry.provenance)
     finally:
         completed.close()
 

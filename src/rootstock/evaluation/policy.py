@@ -9,8 +9,6 @@ from .batch_check import BatchCheck, check_batches, device_label, read_check, wr
 from .budget import AtomBudget, Pace
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ..runtime.session import Session
     from .chunk import Chunk, Evaluated, Wanted
 
@@ -131,8 +129,3 @@ class Policies:
             policy = self._by_device[label]
         policy.remember(session)
         return policy
-
-    def all(self) -> Sequence[Policy]:
-        """Return the policies so far."""
-        with self._lock:
-            return list(self._by_device.values())

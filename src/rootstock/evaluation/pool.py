@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .evaluator import Outcome
     from .policy import Policy
 
-__all__ = ["DEFAULT_PROPERTIES", "Completed", "Pool", "PoolOptions", "pool_specs"]
+__all__ = ["DEFAULT_PROPERTIES", "Completed", "Pool", "PoolOptions", "in_order", "pool_specs"]
 
 #: What models are asked for by default; those that lack some of them return the rest.
 DEFAULT_PROPERTIES = ("energy", "forces", "stress")
@@ -76,6 +76,17 @@ class Completed:
     index: int
     outcome: Outcome
     provenance: Any
+
+
+def in_order(completed: Iterable[Completed]) -> Iterator[Completed]:
+    """Yield outcomes by rising index from 0, each as soon as those before it are there."""
+    waiting: dict[int, Completed] = {}
+    following = 0
+    for entry in completed:
+        waiting[entry.index] = entry
+        while following in waiting:
+            yield waiting.pop(following)
+            following += 1
 
 
 def pool_specs(
@@ -225,13 +236,8 @@ class Pool:
     ) -> Iterator[Outcome]:
         """Yield the outcome of each structure, in order; see :class:`Evaluator`."""
         wanted = Wanted(property_names(properties), required=True)
-        waiting: dict[int, Outcome] = {}
-        following = 0
-        for completed in self._run(enumerate(structures), wanted, ordered=True):
-            waiting[completed.index] = completed.outcome
-            while following in waiting:
-                yield waiting.pop(following)
-                following += 1
+        for completed in in_order(self._run(enumerate(structures), wanted, ordered=True)):
+            yield completed.outcome
 
     def run(
         self, structures: Iterable[tuple[int, Union[Structure, StructureError]]], *, ordered: bool

@@ -21,7 +21,7 @@ whose text is a JSON object with the key ``rootstock``; other programs never rec
                                                        -> [LAYOUT] FORCEREADY | FAILED
     LAYOUT      12  i4 n  {"layout": [...], "values": {...}}   when it differs from the last one
     FORCEREADY  12  payload
-    FAILED      12  i4 n  {"type", "bases", "message", "traceback"}
+    FAILED      12  i4 n  {"type", "bases", "message", "traceback", "out_of_memory", "batch"}
     BATCH       12  i4 count  u8 properties  i4 together  i8 n  n bytes: count x ([INIT] POSDATA)
                                                        -> count x ([LAYOUT] FORCEREADY | FAILED)
     EXIT        12                                     end
