@@ -10,7 +10,7 @@ import numpy as np
 from ase.calculators.calculator import Calculator, all_changes, all_properties, compare_atoms
 
 from .errors import ConfigurationError, PropertyMissingError, StructureError
-from .evaluation.evaluate import check_positive, evaluate
+from .evaluation.evaluate import check_positive, evaluations
 from .evaluation.pool import Pool, PoolOptions
 from .properties import property_names
 from .runtime.arguments import make_spec, refuse_unknown, signature
@@ -341,7 +341,7 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             None if properties is None else property_names(properties), batch_atoms, exact
         )
         pool = Pool([self._ready()], options)
-        return list(evaluate(structures, pool, on_error=on_error, progress=False))
+        return list(evaluations(structures, pool, on_error=on_error))
 
     # --- copies ---------------------------------------------------------------------------------
 

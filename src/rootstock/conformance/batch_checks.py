@@ -10,9 +10,9 @@ from ase import Atoms
 from ..errors import CalculationError, RootstockError, StartupError
 from ..evaluation.batch_check import check_batches, write_check
 from ..evaluation.budget import AtomBudget, Pace
-from ..evaluation.chunk import Chunk, Item, Wanted, evaluate_chunk
+from ..evaluation.chunk import Chunk, Wanted, evaluate_chunk
 from ..evaluation.comparison import describe_deviations
-from ..evaluation.pool import DEFAULT_PROPERTIES
+from ..evaluation.engine import DEFAULT_PROPERTIES, Item
 from ..structures import from_atoms
 from .check import FAILED, Check, outcome
 

@@ -1,1 +1,1 @@
-"""The interface of everything that evaluates structures."""
+"""Evaluating many structures: batches, pools, progress, files."""

@@ -7,9 +7,10 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Optional
 
-from .chunk import Chunk, Item
+from .chunk import Chunk
 
 if TYPE_CHECKING:
+    from .engine import Item
     from .policy import Policy
 
 __all__ = ["Backlog"]

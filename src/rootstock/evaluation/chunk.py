@@ -19,11 +19,12 @@ from ..errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from ..protocol.data import Results, Structure
+    from ..protocol.data import Results
     from ..runtime.session import Session
     from .budget import AtomBudget, Pace
+    from .engine import Item
 
-__all__ = ["Chunk", "Evaluated", "Item", "Wanted", "evaluate_chunk"]
+__all__ = ["Chunk", "Evaluated", "Wanted", "evaluate_chunk"]
 
 #: Workers that a structure may end before it is given up.
 _MOST_DEATHS = 2
@@ -52,19 +53,6 @@ class Wanted:
         if self.required or len(self.properties) < 2:  # noqa: PLR2004  something has to be left
             return None
         return Wanted(self.properties[:-1], required=False)
-
-
-@dataclass(frozen=True)
-class Item:
-    """A structure and its place in the input."""
-
-    index: int
-    structure: Structure
-
-    @property
-    def natoms(self) -> int:
-        """Number of atoms."""
-        return len(self.structure.positions)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Sized
 from typing import TYPE_CHECKING, Any, Union
 
@@ -11,8 +12,9 @@ from ..properties import property_names
 from ..runtime.preparation import prepare
 from ..runtime.spec import WorkerSpec
 from ..structures import from_atoms
-from .pool import DEFAULT_PROPERTIES, Completed, Pool, PoolOptions, in_order, pool_specs
-from .progress import EvaluationProgress, reporter
+from .engine import DEFAULT_PROPERTIES, Completed, Item, OneByOne, in_order
+from .pool import Pool, PoolOptions, pool_specs
+from .progress import EvaluationProgress, Reporter, reporter
 from .result import Evaluation
 
 if TYPE_CHECKING:
@@ -22,10 +24,9 @@ if TYPE_CHECKING:
     from ase import Atoms
     from typing_extensions import Unpack
 
-    from ..protocol.data import Structure
     from ..runtime.arguments import CalculatorArguments
+    from .engine import Engine, Entry
     from .evaluator import Evaluator
-    from .progress import Reporter
 
 __all__ = ["check_positive", "evaluate", "evaluations"]
 
@@ -43,7 +44,7 @@ def evaluate(  # noqa: PLR0913  keywords that users know from the calculator and
     on_error: str = "return",
     progress: Union[bool, Callable[[EvaluationProgress], object], None] = None,
     **arguments: Unpack[CalculatorArguments],
-) -> Iterator[Evaluation]:
+) -> Generator[Evaluation, None, None]:
     """Evaluate many structures with one model; yield an :class:`Evaluation` for each.
 
     A structure that can't be evaluated, or that ends its worker, has an error instead of results;
@@ -91,10 +92,12 @@ def evaluate(  # noqa: PLR0913  keywords that users know from the calculator and
         As for the calculator.
     PropertyMissingError
         The model has no property of that name.
+    CallTimeoutError
+        All workers were lost because loading the model took too long.
+    Exception
+        What `structures` raises, after the outcomes of the structures before.
     """
-    if on_error not in ("return", "raise"):
-        msg = f"on_error={on_error!r} must be 'return' or 'raise'"
-        raise ConfigurationError(msg)
+    _check_on_error(on_error)
     check_positive("workers_per_device", workers_per_device)
     if batch_atoms is not None:
         check_positive("batch_atoms", batch_atoms)
@@ -102,11 +105,11 @@ def evaluate(  # noqa: PLR0913  keywords that users know from the calculator and
         msg = f"devices={devices!r} must be a list such as ['cuda:0', 'cuda:1']"
         raise ConfigurationError(msg)
     names = None if properties is None else property_names(properties)
-    total = len(structures) if isinstance(structures, Sized) else None
-    evaluator: Union[Pool, Evaluator]
+    options = PoolOptions(names, batch_atoms, exact)
+    engine: Engine
     if isinstance(model, (str, WorkerSpec)):
         specs = pool_specs(prepare(model, **arguments), devices, workers_per_device)
-        evaluator = Pool(specs, PoolOptions(names, batch_atoms, exact))
+        engine = Pool(specs, options)
     else:
         workers = None if workers_per_device == 1 else workers_per_device
         given = {"devices": devices, "workers_per_device": workers, **arguments}
@@ -115,11 +118,11 @@ def evaluate(  # noqa: PLR0913  keywords that users know from the calculator and
         if extra:
             msg = f"{', '.join(extra)}: these belong to a model string, not to an evaluator"
             raise ConfigurationError(msg)
-        evaluator = model
-    stream = evaluations(structures, evaluator, names, ordered=ordered)
-    return _watched(
-        stream, on_error, reporter(progress), total, evaluator, owned=evaluator is not model
+        engine = OneByOne(model, names or DEFAULT_PROPERTIES)
+    stream = evaluations(
+        structures, engine, ordered=ordered, on_error=on_error, shown=reporter(progress)
     )
+    return _then_close(stream, engine)
 
 
 def check_positive(name: str, value: Any) -> None:
@@ -129,16 +132,59 @@ def check_positive(name: str, value: Any) -> None:
         raise ConfigurationError(msg)
 
 
+def _check_on_error(on_error: str) -> None:
+    if on_error not in ("return", "raise"):
+        msg = f"on_error={on_error!r} must be 'return' or 'raise'"
+        raise ConfigurationError(msg)
+
+
+def _then_close(
+    stream: Generator[Evaluation, None, None], engine: Engine
+) -> Generator[Evaluation, None, None]:
+    try:
+        yield from stream
+    finally:
+        stream.close()
+        engine.close()
+
+
+def evaluations(
+    structures: Iterable[Atoms],
+    engine: Engine,
+    *,
+    ordered: bool = True,
+    on_error: str = "return",
+    shown: Optional[Reporter] = None,
+) -> Generator[Evaluation, None, None]:
+    """Return an iterator over an :class:`Evaluation` for each structure.
+
+    Parameters
+    ----------
+    structures, ordered, on_error
+        As for :func:`evaluate`.
+    engine : Engine
+        Evaluates them; stays open.
+    shown : Reporter, optional
+        Shows the progress.
+
+    Raises
+    ------
+    ConfigurationError
+        `on_error` is invalid.
+    """
+    _check_on_error(on_error)
+    stream = _stream(structures, engine, ordered=ordered)
+    total = len(structures) if isinstance(structures, Sized) else None
+    return _watched(stream, on_error, shown or Reporter(), total)
+
+
 def _watched(
     stream: Generator[Evaluation, None, None],
     on_error: str,
     shown: Reporter,
     total: Optional[int],
-    evaluator: Union[Pool, Evaluator],
-    *,
-    owned: bool,
-) -> Iterator[Evaluation]:
-    """Report progress, raise errors if asked to, and end the workers."""
+) -> Generator[Evaluation, None, None]:
+    """Report progress, and raise errors if asked to."""
     state = EvaluationProgress(total=total)
     started = time.perf_counter()
     try:
@@ -157,60 +203,30 @@ def _watched(
     finally:
         shown.close()
         stream.close()
-        if owned:
-            evaluator.close()
 
 
-def evaluations(
-    structures: Iterable[Atoms],
-    evaluator: Union[Pool, Evaluator],
-    properties: Optional[tuple[str, ...]] = None,
-    *,
-    ordered: bool = True,
+def _stream(
+    structures: Iterable[Atoms], engine: Engine, *, ordered: bool
 ) -> Generator[Evaluation, None, None]:
-    """Yield an :class:`Evaluation` for each structure, without progress.
-
-    Parameters
-    ----------
-    structures, properties, ordered
-        As for :func:`evaluate`. A pool has properties of its own.
-    evaluator : Pool or Evaluator
-        Evaluates them; stays open.
-    """
     sources: dict[int, Atoms] = {}
-    numbered = _numbered(structures, sources)
-    if isinstance(evaluator, Pool):
-        completed = evaluator.run(numbered, ordered=ordered)
-    else:
-        completed = _one_after_another(numbered, evaluator, properties or DEFAULT_PROPERTIES)
+    indices: deque[int] = deque()
+    completed = engine.run(_entries(structures, sources, indices), ordered=ordered)
     try:
-        for entry in in_order(completed) if ordered else completed:
+        for entry in in_order(completed, indices) if ordered else completed:
             source = sources.pop(entry.index)
             yield Evaluation(entry.index, source, entry.outcome, entry.provenance)
     finally:
         completed.close()
 
 
-def _numbered(
-    structures: Iterable[Atoms], sources: dict[int, Atoms]
-) -> Iterator[tuple[int, Union[Structure, StructureError]]]:
-    """Yield the number of each structure, and the structure or why it can't be evaluated."""
+def _entries(
+    structures: Iterable[Atoms], sources: dict[int, Atoms], indices: deque[int]
+) -> Iterator[Entry]:
+    """Yield each structure with its number, or why it can't be evaluated."""
     for index, atoms in enumerate(structures):
         sources[index] = atoms
+        indices.append(index)
         try:
-            yield index, from_atoms(atoms)
+            yield Item(index, from_atoms(atoms), atoms)
         except StructureError as error:
-            yield index, error
-
-
-def _one_after_another(
-    numbered: Iterator[tuple[int, Union[Structure, StructureError]]],
-    evaluator: Evaluator,
-    properties: tuple[str, ...],
-) -> Generator[Completed, None, None]:
-    for index, structure in numbered:
-        if isinstance(structure, StructureError):
-            yield Completed(index, structure, None)
-        else:
-            (outcome,) = evaluator.evaluate([structure], properties)
-            yield Completed(index, outcome, evaluator.provenance)
+            yield Completed(index, error, None)

@@ -6,17 +6,19 @@ import os
 import queue
 import threading
 import warnings
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Optional, Union
 
-from ..errors import CallTimeoutError, PropertyMissingError, StartupError, StructureError
+from ..errors import CallTimeoutError, PropertyMissingError, StartupError
 from ..properties import property_names
 from ..runtime.arguments import checked_device
 from ..runtime.session import Session
 from ..support.suggestions import did_you_mean, similar_names
 from .backlog import Backlog
-from .chunk import Item, Wanted, evaluate_chunk
+from .chunk import Wanted, evaluate_chunk
+from .engine import DEFAULT_PROPERTIES, Completed, Item, in_order
 from .policy import Policies
 
 if TYPE_CHECKING:
@@ -26,13 +28,12 @@ if TYPE_CHECKING:
     from ..runtime.provenance import Provenance
     from ..runtime.spec import WorkerSpec
     from .chunk import Chunk, Evaluated
+    from .engine import Entry
     from .evaluator import Outcome
     from .policy import Policy
 
-__all__ = ["DEFAULT_PROPERTIES", "Completed", "Pool", "PoolOptions", "in_order", "pool_specs"]
+__all__ = ["Pool", "PoolOptions", "pool_specs"]
 
-#: What models are asked for by default; those that lack some of them return the rest.
-DEFAULT_PROPERTIES = ("energy", "forces", "stress")
 #: Structures that are read ahead: to sort them by size for batches; for each worker without.
 _WINDOW, _READ_AHEAD = 4096, 64
 #: Seconds that a worker's thread gets to end after its worker was killed.
@@ -57,36 +58,6 @@ class PoolOptions:
     properties: Optional[tuple[str, ...]] = None
     batch_atoms: Optional[int] = None
     exact: bool = False
-
-
-@dataclass(frozen=True)
-class Completed:
-    """The outcome of a structure.
-
-    Attributes
-    ----------
-    index : int
-        As given.
-    outcome : dict or RootstockError
-        Results in ASE's units, or the error.
-    provenance : Provenance or Any
-        How it was evaluated; None for a structure that was refused before.
-    """
-
-    index: int
-    outcome: Outcome
-    provenance: Any
-
-
-def in_order(completed: Iterable[Completed]) -> Iterator[Completed]:
-    """Yield outcomes by rising index from 0, each as soon as those before it are there."""
-    waiting: dict[int, Completed] = {}
-    following = 0
-    for entry in completed:
-        waiting[entry.index] = entry
-        while following in waiting:
-            yield waiting.pop(following)
-            following += 1
 
 
 def pool_specs(
@@ -202,9 +173,9 @@ class Pool:
     Parameters
     ----------
     workers : sequence of WorkerSpec or Session
-        A worker for each. Sessions stay open when the pool is closed.
+        One worker runs for each. Sessions stay open when the pool is closed.
     options : PoolOptions
-        How.
+        Properties, and how batches are used.
 
     Notes
     -----
@@ -236,21 +207,18 @@ class Pool:
     ) -> Iterator[Outcome]:
         """Yield the outcome of each structure, in order; see :class:`Evaluator`."""
         wanted = Wanted(property_names(properties), required=True)
-        for completed in in_order(self._run(enumerate(structures), wanted, ordered=True)):
+        indices: deque[int] = deque()
+
+        def entries() -> Iterator[Item]:
+            for index, structure in enumerate(structures):
+                indices.append(index)
+                yield Item(index, structure)
+
+        for completed in in_order(self._run(entries(), wanted, ordered=True), indices):
             yield completed.outcome
 
-    def run(
-        self, structures: Iterable[tuple[int, Union[Structure, StructureError]]], *, ordered: bool
-    ) -> Generator[Completed, None, None]:
-        """Yield the outcomes of numbered structures as they come.
-
-        Parameters
-        ----------
-        structures : iterable of (int, Structure or StructureError)
-            Rising numbers; Å. Read as far ahead as the workers need. An error is passed on.
-        ordered : bool
-            Whether the consumer waits for the lowest number: no structure is read that is further
-            from it than the window.
+    def run(self, entries: Iterable[Entry], *, ordered: bool) -> Generator[Completed, None, None]:
+        """Yield the outcomes of entries as they come; see :class:`Engine`.
 
         Raises
         ------
@@ -261,18 +229,21 @@ class Pool:
         """
         names = self._options.properties
         wanted = Wanted(names or DEFAULT_PROPERTIES, required=names is not None)
-        return self._run(structures, wanted, ordered=ordered)
+        return self._run(entries, wanted, ordered=ordered)
 
     def _run(
-        self,
-        structures: Iterable[tuple[int, Union[Structure, StructureError]]],
-        wanted: Wanted,
-        *,
-        ordered: bool,
+        self, entries: Iterable[Entry], wanted: Wanted, *, ordered: bool
     ) -> Generator[Completed, None, None]:
+        waiting = iter(entries)
+        for first in waiting:
+            if not isinstance(first, Completed):
+                break
+            yield first
+        else:
+            return  # no item: no worker starts
         run = _Run(self._sessions, self._options, wanted, ordered=ordered)
         try:
-            yield from run.outcomes(iter(structures))
+            yield from run.outcomes(chain([first], waiting))
         finally:
             run.stop()
 
@@ -295,10 +266,8 @@ class _Run:
         self._input_error: Optional[Exception] = None
         self._is_exhausted = False
 
-    def outcomes(
-        self, structures: Iterator[tuple[int, Union[Structure, StructureError]]]
-    ) -> Iterator[Completed]:
-        """Start the workers; read structures and yield their outcomes until all are done."""
+    def outcomes(self, entries: Iterator[Entry]) -> Iterator[Completed]:
+        """Start the workers; read entries and yield their outcomes until all are done."""
         for worker in self._running:
             worker.start()
         while self._outstanding or not self._is_exhausted:
@@ -311,7 +280,7 @@ class _Run:
             else:
                 self._note_end(event)
             if self._reads_ahead:
-                self._read(structures)
+                self._read(entries)
         if self._input_error is not None:
             raise self._input_error
 
@@ -324,22 +293,22 @@ class _Run:
         for worker in self._running:
             worker.join(_JOIN)
 
-    def _read(self, structures: Iterator[tuple[int, Union[Structure, StructureError]]]) -> None:
-        """Read structures as far ahead as the workers need."""
+    def _read(self, entries: Iterator[Entry]) -> None:
+        """Read entries as far ahead as the workers need."""
         items: list[Item] = []
         while not self._is_exhausted and self._has_room():
             try:
-                index, structure = next(structures)
+                entry = next(entries)
             except StopIteration:
                 self._is_exhausted = True
             except Exception as error:  # noqa: BLE001  raised when what was read is done
                 self._is_exhausted, self._input_error = True, error
             else:
-                self._outstanding[index] = None
-                if isinstance(structure, StructureError):
-                    self._done.put(Completed(index, structure, None))
+                self._outstanding[entry.index] = None
+                if isinstance(entry, Completed):
+                    self._done.put(entry)
                 else:
-                    items.append(Item(index, structure))
+                    items.append(entry)
         self._backlog.add(items)
         if self._is_exhausted:
             self._backlog.complete()

@@ -22,7 +22,7 @@ __all__ = ["Evaluation"]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What became of one structure.
+    """The outcome of one structure.
 
     Attributes
     ----------
