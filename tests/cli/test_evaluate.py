@@ -96,10 +96,10 @@ def test_several_files_and_frames(root, file, images, tmp_path):
     result = evaluate(root, file, tmp_path / "more.extxyz", "-o", output, "--index", "::2")
     assert result.exit_code == 0, result.output
     rows = list(csv.DictReader(output.read_text().splitlines()))
-    assert [(row["index"], row["file"][-9:], row["formula"]) for row in rows] == [
-        ("0", "in.extxyz", "Cu4"),
-        ("1", "in.extxyz", "Cu"),
-        ("2", "re.extxyz", "Cu4"),
+    assert [(row["index"], row["file"][-9:], row["frame"], row["formula"]) for row in rows] == [
+        ("0", "in.extxyz", "0", "Cu4"),
+        ("1", "in.extxyz", "2", "Cu"),
+        ("2", "re.extxyz", "0", "Cu4"),
     ]
 
 
@@ -126,9 +126,24 @@ def test_a_broken_frame_is_named_and_what_came_before_is_kept(root, file, tmp_pa
     output = tmp_path / "out.csv"
     result = evaluate(root, file, "-o", output)
     assert result.exit_code == 2
-    assert f"of {file}" in result.stderr and "can't read frame" in result.stderr
+    assert f"can't read frame 3 of {file}" in result.stderr
     assert f"the results so far are in {tmp_path / 'partial-out.csv'}" in result.stderr
     assert not output.exists()
+
+
+def test_a_file_that_is_cut_off_is_refused_before_a_worker_starts(root, file, monkeypatch):
+    monkeypatch.setattr(
+        "rootstock.runtime.session.start_process", lambda *_: pytest.fail("started")
+    )
+    file.write_text("\n".join(file.read_text().splitlines()[:-1]))
+    result = evaluate(root, file)
+    assert result.exit_code == 2
+    assert f"frame 3 of {file} is cut off" in result.stderr
+
+
+def test_tracebacks_of_errors(root, file):
+    assert "Traceback" not in evaluate(root, file).stdout
+    assert "Traceback" in evaluate(root, file, "--traceback").stdout
 
 
 @pytest.mark.parametrize(

@@ -56,8 +56,34 @@ def test_index_names_a_frame(probe_root, tmp_path):
     assert formula("--index", "0") == formula("--index", "-3") == "Cu4"
 
 
+def test_many_frames(probe_root, tmp_path):
+    write(tmp_path / "frames.xyz", [copper(n) for n in (1, 2, 3)])
+    arguments = ["run", "probe-null", tmp_path / "frames.xyz", "--root", probe_root]
+    listed = run(*arguments, "--index", "::2")
+    assert listed.exit_code == 0, listed.output
+    for text in ("energy / eV", "Cu4", "Cu12", "2 structures (16 atoms), probe-null"):
+        assert text in listed.stdout
+    assert "Cu8" not in listed.stdout
+    output = tmp_path / "out.extxyz"
+    written = run(*arguments, "-o", output, "--json")
+    assert written.exit_code == 0, written.output
+    assert json.loads(written.stdout)["structures"] == 3
+    assert [len(atoms) for atoms in read(output, ":")] == [4, 8, 12]
+    assert all(atoms.calc is not None for atoms in read(output, ":"))
+
+
+def test_if_all_frames_fail_the_exit_code_says_so(probe_root, tmp_path):
+    images = [copper(1), copper(1)]
+    for atoms in images:
+        atoms.positions[0] = np.nan
+    write(tmp_path / "bad.traj", images)
+    result = run("run", "probe-null", tmp_path / "bad.traj", "--root", probe_root, "--index", ":")
+    assert result.exit_code == 7
+    assert "frame 1 of" in result.stdout and "StructureError" in result.stdout
+
+
 @pytest.mark.parametrize(
-    ("index", "message"), [("1", "has no frame 1"), ("first", "must be the number of one frame")]
+    ("index", "message"), [("1", "has no frame 1"), ("first", "must be frames in ASE's syntax")]
 )
 def test_an_index_without_a_frame(probe_root, structure, index, message):
     result = run("run", "probe-null", structure, "--root", probe_root, "--index", index)

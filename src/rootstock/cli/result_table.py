@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 import time
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from ..calculator import RootstockCalculator
     from ..runtime.provenance import Provenance
 
-__all__ = ["StructureResults", "compute_results", "read_structure"]
+__all__ = ["StructureResults", "compute_results"]
 
 
 @dataclass(frozen=True)
@@ -138,35 +137,6 @@ def _with_elements(error: ModelError, atoms: Atoms, calc: RootstockCalculator) -
         f"Choose another model (rootstock list). Its own error, in full with --traceback: {own}"
     )
     return ModelError(msg, error.remote_type)
-
-
-def read_structure(path: Path, index: str = "-1") -> Atoms:
-    """Read one frame of a structure file.
-
-    Raises
-    ------
-    ConfigurationError
-        The file is missing, or ASE can't read it.
-    """
-    from ase.io import read
-
-    try:
-        return read(path, index=int(index))
-    except ValueError as error:
-        if not re.fullmatch(r"[+-]?\d+", index):
-            msg = f"--index {index!r} must be the number of one frame, such as 0 or -1"
-            raise ConfigurationError(msg) from error
-        msg = f"ASE can't read frame {index} of {path}: {error}"
-        raise ConfigurationError(msg) from error
-    except (StopIteration, IndexError) as error:
-        msg = f"{path} has no frame {index}: it has fewer"
-        raise ConfigurationError(msg) from error
-    except FileNotFoundError as error:
-        msg = f"there is no file {path}: check the path"
-        raise ConfigurationError(msg) from error
-    except Exception as error:  # ASE's readers raise many types of errors
-        msg = f"ASE can't read frame {index} of {path}: {type(error).__name__}: {error}"
-        raise ConfigurationError(msg) from error
 
 
 def _check_format(output: Path) -> None:

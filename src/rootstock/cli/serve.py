@@ -67,10 +67,10 @@ def serve_command(  # noqa: PLR0913, PLR0917  options, which are never passed by
     """
     with reporting_errors(traceback=traceback):
         from ..calculator import RootstockCalculator
+        from ..evaluation.frames import StructureFiles
         from ..ipi.driver import serve
-        from .result_table import read_structure
 
-        atoms = read_structure(structure)
+        ((_, atoms),) = StructureFiles([structure], "-1")
         arguments = model_arguments(root, cluster, environment, device, threads, setup)
         calc = RootstockCalculator(model, **arguments)
         signal.signal(signal.SIGTERM, _interrupt)

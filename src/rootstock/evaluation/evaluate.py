@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sized
+from operator import length_hint
 from typing import TYPE_CHECKING, Any, Union
 
 from ..errors import ConfigurationError, StructureError
@@ -174,8 +174,8 @@ def evaluations(
     """
     _check_on_error(on_error)
     stream = _stream(structures, engine, ordered=ordered)
-    total = len(structures) if isinstance(structures, Sized) else None
-    return _watched(stream, on_error, shown or Reporter(), total)
+    hint = length_hint(structures, -1)
+    return _watched(stream, on_error, shown or Reporter(), None if hint < 0 else hint)
 
 
 def _watched(

@@ -1,14 +1,13 @@
-"""Reading structures from files, and writing evaluations to files, one at a time."""
+"""Writing evaluations to files, one at a time."""
 
 from __future__ import annotations
 
 import csv
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional, Protocol
 
 import numpy as np
-from ase.io import Trajectory, iread, write
+from ase.io import Trajectory, write
 from ase.stress import full_3x3_to_voigt_6_stress
 from ase.units import GPa
 
@@ -16,15 +15,16 @@ from ..errors import ConfigurationError, OutputError
 from ..support.files import explain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from ase import Atoms
     from typing_extensions import Self
 
+    from .frames import Frame
     from .result import Evaluation
 
-__all__ = ["FORMATS", "EvaluationFile", "Frame", "describe", "frames"]
+__all__ = ["FORMATS", "EvaluationFile", "describe", "numbers"]
 
 #: Suffixes that evaluations can be written to.
 FORMATS = (".extxyz", ".xyz", ".traj", ".csv", ".json")
@@ -41,54 +41,6 @@ _COLUMNS = (
     *(f"stress_{component}_GPa" for component in _VOIGT),
     "error",
 )
-
-
-@dataclass(frozen=True)
-class Frame:
-    """Where a structure comes from.
-
-    Attributes
-    ----------
-    file : str
-        The file.
-    number : int
-        The place among the frames that were read of it, from 0.
-    """
-
-    file: str
-    number: int
-
-
-def frames(paths: Iterable[Path], index: str = ":") -> Iterator[tuple[Frame, Atoms]]:
-    """Read structures one after the other.
-
-    Parameters
-    ----------
-    paths : iterable of Path
-        Files that ASE reads.
-    index : str
-        Which frames of each, in ASE's syntax: ``":"``, ``"-1"``, ``"::10"``.
-
-    Raises
-    ------
-    ConfigurationError
-        A file is missing, or a frame can't be read: names both.
-    """
-    for path in paths:
-        number = 0
-        try:
-            for atoms in iread(path, index=index):
-                yield Frame(str(path), number), atoms
-                number += 1
-        except FileNotFoundError as error:
-            msg = f"there is no file {path}: check the path"
-            raise ConfigurationError(msg) from error
-        except Exception as error:  # ASE's readers raise many types of errors
-            msg = (
-                f"ASE can't read frame {number} of {path} (index {index!r}): "
-                f"{type(error).__name__}: {error}"
-            )
-            raise ConfigurationError(msg) from error
 
 
 class _Sink(Protocol):
@@ -210,26 +162,27 @@ class _Csv:
             "error": describe(evaluation),
         }
         if evaluation.error is None:
-            row |= _numbers(evaluation)
+            row |= numbers(evaluation)
         self._writer.writerow(row)
 
     def close(self) -> None:
         self._stream.close()
 
 
-def _numbers(evaluation: Evaluation) -> dict[str, float]:
-    results, numbers = evaluation.results, {}
+def numbers(evaluation: Evaluation) -> dict[str, float]:
+    """Return energy, largest force and stress, with units in their names, as far as they exist."""
+    results, found = evaluation.results, {}
     if "energy" in results:
         energy = float(results["energy"])
-        numbers = {"energy_eV": energy, "energy_per_atom_eV": energy / len(evaluation.source)}
+        found = {"energy_eV": energy, "energy_per_atom_eV": energy / len(evaluation.source)}
     if "forces" in results:
         forces = np.asarray(results["forces"], float)
-        numbers["fmax_eV_per_A"] = float(np.sqrt((forces**2).sum(axis=1).max(initial=0.0)))
+        found["fmax_eV_per_A"] = float(np.sqrt((forces**2).sum(axis=1).max(initial=0.0)))
     if "stress" in results:
         stress = np.asarray(results["stress"], float)
         voigt = full_3x3_to_voigt_6_stress(stress) if stress.shape == (3, 3) else stress
-        numbers |= {f"stress_{c}_GPa": float(s / GPa) for c, s in zip(_VOIGT, voigt)}
-    return numbers
+        found |= {f"stress_{c}_GPa": float(s / GPa) for c, s in zip(_VOIGT, voigt)}
+    return found
 
 
 class _Json:
