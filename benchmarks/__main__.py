@@ -28,8 +28,8 @@ def main() -> None:
         )
     results = {"device": options.device, "threads": options.threads, **results}
     results = write(results, options.out, options.name)
-    if set(PARTS) <= set(results):  # a complete run
-        update(DOCS, results)
+    if options.name != "benchmark" or set(PARTS) <= set(results):  # of all parts, or of others
+        update(DOCS, results, options.name)
     print(markdown(results))
 
 

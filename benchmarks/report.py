@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-#: The page that shows the tables of the last complete run, and the lines around them.
+#: The page that shows the tables of the last runs, each between two lines with its name.
 DOCS = HERE.parent / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- benchmark -->\n", "<!-- /benchmark -->\n"
+_BLOCK = re.compile(r"^<!-- (\w+) -->\n(.*?)^<!-- /\1 -->\n", re.MULTILINE | re.DOTALL)
 
 
 def machine(device: str = "cpu") -> str:
@@ -194,21 +195,22 @@ def write(results: dict, folder: Path, name: str = "benchmark") -> dict:
     return results
 
 
-def update(page: Path, results: dict) -> None:
-    """Put the tables between the two marks of a page of the docs.
+def blocks(page: str) -> dict[str, str]:
+    """Return the tables between marks such as ``<!-- many -->``, by the results' name."""
+    return dict(_BLOCK.findall(page))
 
-    Raises
-    ------
-    ValueError
-        The page lacks a mark.
-    """
-    before, begin, rest = page.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        msg = f"{page} lacks the line {BEGIN!r} or {END!r}"
-        raise ValueError(msg)
-    page.write_text(before + begin + markdown(results) + end + after)
+
+def update(page: Path, results: dict, name: str) -> None:
+    """Put the tables between the two marks of that name, if a page of the docs has them."""
+
+    def replaced(match: re.Match) -> str:
+        if match[1] != name:
+            return match[0]
+        return f"<!-- {name} -->\n{markdown(results)}<!-- /{name} -->\n"
+
+    page.write_text(_BLOCK.sub(replaced, page.read_text()))
 
 
 if __name__ == "__main__":
-    update(DOCS, json.loads((HERE / "results" / "benchmark.json").read_text()))
+    for shown in blocks(DOCS.read_text()):
+        update(DOCS, json.loads((HERE / "results" / f"{shown}.json").read_text()), shown)

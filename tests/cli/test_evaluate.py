@@ -107,7 +107,7 @@ def test_the_summary(root, file):
     result = evaluate(root, file, "--exact")
     assert result.exit_code == 0
     assert "4 structures (9 atoms), springs" in result.stdout
-    assert "1 have an error:" in result.stdout
+    assert "1 has an error:" in result.stdout
     assert f"frame 1 of {file}: ModelError: KeyError: 'U'" in result.stdout.replace("\n", " ")
     summary = json.loads(evaluate(root, file, "--exact", "--json").stdout)
     assert (summary["structures"], summary["failed"], summary["written"]) == (4, 1, None)

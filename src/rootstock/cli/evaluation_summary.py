@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
 import typer
-from rich.console import Group
 
 from ..errors import RemoteTracebackError
 from .output import table
@@ -70,14 +69,14 @@ class Summary:
     written: Optional[str]
     rows: tuple[tuple[str, ...], ...] = ()
 
-    def renderable(self) -> RenderableType:
+    def renderable(self) -> tuple[RenderableType, ...]:
         """Return a few lines, below a table of frames if there is one."""
         if not self.rows:
-            return self._text()
+            return (self._text(),)
         columns = ("frame", "formula", "energy / eV", "fmax / eV/Å")
         more = self.structures - len(self.rows)
-        parts = [table("", columns, self.rows)]
-        return Group(*parts, *([f"... and {more} more frames"] if more else []), self._text())
+        rest = f"... and {more} more frames\n" if more else ""
+        return table("", columns, self.rows), rest + self._text()
 
     def _text(self) -> str:
         rate = self.structures / max(self.seconds, 1e-9)
@@ -88,7 +87,7 @@ class Summary:
         if self.evaluations.get("batch"):
             lines.append(f"{self.evaluations['batch']} of them in batches")
         if self.failed:
-            lines.append(f"{self.failed} have an error:")
+            lines.append(f"{self.failed} {'has' if self.failed == 1 else 'have'} an error:")
             lines += [f"  {text}" for text in self.errors]
             if self.failed > len(self.errors):
                 lines.append(f"  ... and {self.failed - len(self.errors)} more")

@@ -74,8 +74,8 @@ def table(
 class Result(Protocol):
     """The result of a command: a frozen dataclass with an output for terminals."""
 
-    def renderable(self) -> RenderableType:
-        """Return the output for a terminal."""
+    def renderable(self) -> RenderableType | tuple[RenderableType, ...]:
+        """Return the output for a terminal, in one part or several."""
         ...
 
 
@@ -85,10 +85,11 @@ def show(result: Result, as_json: bool) -> None:
         typer.echo(json.dumps(plain(result), indent=2))
         return
     shown = result.renderable()
-    if isinstance(shown, str):
-        typer.echo(shown)  # verbatim: paths and commands are copied from it
-    else:
-        Console().print(shown)
+    for part in shown if isinstance(shown, tuple) else (shown,):
+        if isinstance(part, str):
+            typer.echo(part)  # verbatim: paths and commands are copied from it
+        else:
+            Console().print(part)
 
 
 def plain(value: Any) -> Any:

@@ -47,10 +47,11 @@ def verify(
 ) -> Verification:
     """Check a model in its environment; record the outcome for this machine and device.
 
-    The checks are those of :func:`rootstock.conformance.check_calculator` and three more: the model
+    The checks are those of :func:`rootstock.conformance.check_calculator` and more: the model
     repeats itself, otherwise its noise is measured; results equal those of the model called
     directly in its environment, bit for bit or within that noise; the model works for all elements
-    that its environment file claims (``elements`` in ``[tool.rootstock]``).
+    that its environment file claims (``elements`` in ``[tool.rootstock]``); ``evaluate_batch()``,
+    if the file has one, returns what the calculator returns for a mixed set of structures.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ class AtomBudget:
     """The number of atoms that one batch may hold: grows with throughput, halves without memory.
 
     There is no probing before the work: each batch of the user's own structures is a measurement.
-    Thread-safe: the workers on GPUs of one kind share a budget.
+    Thread-safe: the workers on devices of one kind share a budget.
 
     Parameters
     ----------

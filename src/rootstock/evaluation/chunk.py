@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .budget import AtomBudget, Pace
     from .engine import Item
 
-__all__ = ["Chunk", "Evaluated", "Wanted", "evaluate_chunk"]
+__all__ = ["Chunk", "Evaluated", "Wanted", "evaluate_chunk", "start_worker"]
 
 #: Workers that a structure may end before it is given up.
 _MOST_DEATHS = 2
@@ -145,7 +145,7 @@ def evaluate_chunk(
     queue = deque([chunk])
     while queue and not is_cancelled():
         part = queue.popleft()
-        _start(session, is_cancelled)
+        start_worker(session, is_cancelled)
         request, started = _Request(session, part), time.perf_counter()
         yield from request.outcomes()
         error, following = request.error, []
@@ -213,8 +213,14 @@ def _learn(part: Chunk, seconds: float, budget: AtomBudget, pace: Pace) -> None:
         pace.record(len(part.items), seconds)
 
 
-def _start(session: Session, is_cancelled: Callable[[], bool]) -> None:
-    """Start the worker where needed; a start that fails once is tried again."""
+def start_worker(session: Session, is_cancelled: Callable[[], bool] = lambda: False) -> None:
+    """Start the worker where needed; a start that fails once is tried again.
+
+    Raises
+    ------
+    StartupError
+        It failed twice.
+    """
     for attempt in range(_MOST_STARTS):
         try:
             session.start()

@@ -17,7 +17,7 @@ from ..runtime.arguments import checked_device
 from ..runtime.session import Session
 from ..support.suggestions import did_you_mean, similar_names
 from .backlog import Backlog
-from .chunk import Wanted, evaluate_chunk
+from .chunk import Wanted, evaluate_chunk, start_worker
 from .engine import DEFAULT_PROPERTIES, Completed, Item, in_order
 from .policy import Policies
 
@@ -128,6 +128,7 @@ class _Worker(threading.Thread):
         self._done.put(_Stopped(self, error))
 
     def _work(self) -> None:
+        start_worker(self.session, self._backlog.is_closed)
         policy = self._policies.of(self.session)
         report = self.session.start()
         may_batch = report.evaluates_batches and not policy.exact
