@@ -21,6 +21,7 @@ from rootstock.errors import (
     StructureError,
     WorkerDiedError,
 )
+from rootstock.runtime.session import Session
 from rootstock.settings.root import Root
 from rootstock.testing import FakeEvaluator
 from tests.support.fake_builds import root_with_fake_build
@@ -254,6 +255,27 @@ def test_workers_that_do_not_fit_are_done_without(run):
     with pytest.warns(RuntimeWarning, match="no room for a second model.*1 go on"):
         found = run(images, "springs-slow-alone", workers_per_device=2, exact=True)
     np.testing.assert_allclose(energies(found), expected(images))
+
+
+def test_a_first_start_that_fails_once_is_tried_again(run, monkeypatch):
+    start, errors = Session.start, [StartupError("the licence server did not answer")]
+
+    def flaky(session):
+        if errors:
+            raise errors.pop()
+        return start(session)
+
+    monkeypatch.setattr(Session, "start", flaky)
+    assert all(evaluation.ok for evaluation in run(crystals(3)))
+
+
+def test_duplicates_and_mixed_boundaries(run):
+    atoms, slab = bulk("Cu", cubic=True), bulk("Cu", cubic=True)
+    slab.pbc = (True, True, False)
+    images = [atoms, slab, atoms, molecule("H2O"), slab]
+    for found in (run(images, exact=True), run(images, batch_atoms=1000)):
+        np.testing.assert_allclose(energies(found), expected(images))
+        assert [e.source for e in found] == images
 
 
 def test_no_worker_is_replaced_once_the_iterator_is_closed(root):
