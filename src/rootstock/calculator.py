@@ -7,9 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn, Optional
 
 import numpy as np
-from ase.calculators.calculator import Calculator, all_changes, all_properties, compare_atoms
+from ase.calculators.calculator import all_changes, all_properties
 
-from .errors import ConfigurationError, PropertyMissingError, StructureError
 from .evaluation.evaluate import check_positive, evaluations
 from .evaluation.pool import Pool, PoolOptions
 from .properties import property_names
@@ -17,10 +16,10 @@ from .runtime.arguments import make_spec, refuse_unknown, signature
 from .runtime.handle import SessionHandle
 from .runtime.preparation import prepare
 from .runtime.session import Session
-from .structures import from_atoms, to_atoms
-from .support.suggestions import did_you_mean, similar_names
+from .structure_calculator import StructureCalculator, refuse_property
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Iterable
 
     from ase import Atoms
@@ -45,7 +44,7 @@ class _ImplementedProperties:
         return list(instance.report.implemented_properties)
 
 
-class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
+class RootstockCalculator(StructureCalculator):
     """An ASE calculator whose model runs in its own environment and process.
 
     Parameters
@@ -111,8 +110,6 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
     ) -> None:
         refuse_unknown(arguments)  # make_spec has a further argument, check_weights
         spec = make_spec(model, **arguments)
-        self.results: dict[str, Any] = {}
-        self._structure: Optional[Structure] = None
         self._progress = progress
         self._share(Session(spec))
         super().__init__()
@@ -205,55 +202,15 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         ModelError, WorkerDiedError, CallTimeoutError
             The calculation failed; the next one may be tried on this same calculator.
         """
-        wanted = (properties,) if isinstance(properties, str) else tuple(properties)
-        with self._session.lock:
-            self._evaluate(self._current_structure(atoms), wanted)
+        self._calculate(atoms, property_names(properties))
 
-    def get_property(
-        self,
-        name: str,
-        atoms: Optional[Atoms] = None,
-        allow_calculation: bool = True,  # noqa: FBT001, FBT002  ASE's
-    ) -> Any:
-        """Return a property, calculating it if `atoms` changed in any way a model can see.
+    def _call_lock(self) -> threading.RLock:
+        return self._session.lock
 
-        Returns
-        -------
-        ndarray or number or None
-            A copy in the model's own dtype and shape; None if it is not known and
-            `allow_calculation` is false.
-
-        Raises
-        ------
-        PropertyMissingError
-            The model has no such property.
-        """
-        with self._session.lock:
-            structure = self._current_structure(atoms)
-            started = self._session.started
-            if started is not None and name not in started.implemented_properties:
-                self._refuse_property(name)
-            if name not in self.results:
-                if not allow_calculation:
-                    return None
-                self._evaluate(structure, (name,))
-            if name not in self.results:
-                self._refuse_property(name)
-            result = self.results[name]
-            return result.copy() if isinstance(result, np.ndarray) else result
-
-    def _current_structure(self, atoms: Optional[Atoms]) -> Structure:
-        """Return the structure to evaluate; drop the results of another one."""
-        if atoms is None:
-            if self._structure is None:
-                msg = "no atoms were given and none were calculated before: pass atoms"
-                raise StructureError(msg)
-            return self._structure
-        structure = from_atoms(atoms, self._structure)
-        if structure is not self._structure:
-            self.results = {}
-            self._structure = structure
-        return structure
+    def _is_absent(self, name: str) -> bool:
+        """Tell if the model is known to lack a property; starts no worker."""
+        started = self._session.started
+        return started is not None and name not in started.implemented_properties
 
     def _evaluate(self, structure: Structure, wanted: tuple[str, ...]) -> None:
         """Add the worker's results for `structure` to :attr:`results`."""
@@ -265,46 +222,9 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         self.results.update(session.evaluate_one(structure, wanted))
 
     def _refuse_property(self, name: str) -> NoReturn:
-        implemented = self.report.implemented_properties
-        if name in implemented:
-            msg = (
-                f"model {self._session.spec.model!r} returned no {name} for this structure, "
-                f"although it claims it; it returned {', '.join(self.results)}"
-            )
-            raise PropertyMissingError(msg)
-        hint = did_you_mean(similar_names(name, implemented))
-        msg = (
-            f"model {self._session.spec.model!r} has no property {name!r}{hint} "
-            f"It has {', '.join(implemented)}."
+        refuse_property(
+            name, self._session.spec.model, self.report.implemented_properties, self.results
         )
-        raise PropertyMissingError(msg)
-
-    @property
-    def atoms(self) -> Optional[Atoms]:
-        """A copy of the Atoms of the last calculation, or None."""
-        return None if self._structure is None else to_atoms(self._structure)
-
-    @atoms.setter
-    def atoms(self, value: Optional[Atoms]) -> None:
-        self._structure = None if value is None else from_atoms(value)
-
-    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """Return ASE's names of what changed since the last calculation; empty if nothing did.
-
-        The list is ``["info"]`` if only inputs changed that ASE has no name for: info, tags, ...
-        """
-        if self._structure is None:
-            return list(all_changes)
-        if from_atoms(atoms, self._structure) is self._structure:
-            return []
-        return list(compare_atoms(self.atoms, atoms, tol=tol)) or ["info"]
-
-    def set(self, **kwargs: Any) -> dict[str, Any]:
-        """Raise if arguments are given: they can't be changed after construction."""
-        if kwargs:
-            msg = f"{', '.join(kwargs)} can't be changed after construction: make a new calculator"
-            raise ConfigurationError(msg)
-        return {}
 
     def get_spin_polarized(self) -> bool:
         """Return whether the model has magnetic moments."""
