@@ -16,6 +16,7 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from .calculator import RootstockCalculator
+    from .committee import Committee
     from .conformance import verify
     from .errors import (
         BuildError,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "BuildError": "errors",
     "CalculationError": "errors",
+    "Committee": "committee",
     "ConfigurationError": "errors",
     "Evaluation": "evaluation.result",
     "IPICalculator": "ipi.calculator",
@@ -62,6 +64,7 @@ _MODULES = {
 __all__ = [
     "BuildError",
     "CalculationError",
+    "Committee",
     "ConfigurationError",
     "Evaluation",
     "IPICalculator",

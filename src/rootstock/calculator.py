@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from .evaluation.result import Evaluation
-    from .protocol.data import Structure, WorkerReport
+    from .protocol.data import Results, Structure, WorkerReport
     from .runtime.arguments import CalculatorArguments
     from .runtime.provenance import Provenance
     from .runtime.spec import WorkerSpec
@@ -214,12 +214,7 @@ class RootstockCalculator(StructureCalculator):
 
     def _evaluate(self, structure: Structure, wanted: tuple[str, ...]) -> None:
         """Add the worker's results for `structure` to :attr:`results`."""
-        session = self._ready()
-        implemented = session.report().implemented_properties
-        for name in wanted:
-            if name not in implemented:
-                self._refuse_property(name)
-        self.results.update(session.evaluate_one(structure, wanted))
+        self.results.update(self.results_of(structure, wanted))
 
     def _refuse_property(self, name: str) -> NoReturn:
         refuse_property(
@@ -229,6 +224,25 @@ class RootstockCalculator(StructureCalculator):
     def get_spin_polarized(self) -> bool:
         """Return whether the model has magnetic moments."""
         return "magmoms" in self.report.implemented_properties
+
+    def results_of(self, structure: Structure, wanted: tuple[str, ...]) -> Results:
+        """Return the model's results of a structure; :attr:`results` stay as they are.
+
+        Raises
+        ------
+        PropertyMissingError, ModelError, WorkerDiedError, CallTimeoutError
+            As for :meth:`calculate`.
+        """
+        session = self._ready()
+        implemented = session.report().implemented_properties
+        for name in wanted:
+            if name not in implemented:
+                self._refuse_property(name)
+        return session.evaluate_one(structure, wanted)
+
+    def kill(self) -> None:
+        """Kill the worker in the middle of a call; the next call starts another."""
+        self._session.kill()
 
     # --- many structures -------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@
     │   │   └── BatchError                   ``evaluate_batch()`` failed for a batch as a whole
     │   ├── WorkerDiedError                  the worker died; the next call starts another
     │   └── CallTimeoutError (TimeoutError)  no answer within ``timeout``; the worker was stopped
+    ├── DisagreementError                    the members of a committee disagree too much
     ├── PropertyMissingError                 the model does not have that property
     │   (PropertyNotImplementedError)
     └── ProtocolError                        the peer does not speak the protocol
@@ -51,6 +52,7 @@ __all__ = [
     "CalculationError",
     "CallTimeoutError",
     "ConfigurationError",
+    "DisagreementError",
     "EnvironmentFileError",
     "InsecureWarning",
     "ModelError",
@@ -204,6 +206,10 @@ class CallTimeoutError(CalculationError, TimeoutError):
 
 class PropertyMissingError(RootstockError, PropertyNotImplementedError):  # type: ignore[misc]  # ASE has no types
     """The model does not have this property."""
+
+
+class DisagreementError(RootstockError):
+    """The members of a committee disagree by more than a limit."""
 
 
 class ProtocolError(RootstockError):

@@ -43,7 +43,9 @@ _BLOCK = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)
 _SETTINGS: dict[str, tuple[Any, str]] = {
     **dict.fromkeys(("python", "licence", "license", "paper", "cache"), (str, "a string")),
     **dict.fromkeys(("licences", "licenses", "variables"), (dict, "a table of strings")),
-    "elements": ((str, dict), "a string, or a table of strings by model"),
+    **dict.fromkeys(
+        ("elements", "level_of_theory"), ((str, dict), "a string, or a table of strings by model")
+    ),
     "system-site-packages": (bool, "true or false"),
     "site-packages": (list, "a list of packages"),
 }
@@ -131,10 +133,17 @@ class EnvironmentFile:
 
     def elements(self, model: str = "") -> tuple[str, ...]:
         """Return the elements that a model claims to work for; empty if the file does not say."""
-        stated = self.settings.get("elements", "")
-        if not isinstance(stated, str):
+        return tuple(self._by_model("elements", model).split())
+
+    def level_of_theory(self, model: str = "") -> str:
+        """Return the method that a model's training data were computed with; may be empty."""
+        return self._by_model("level_of_theory", model)
+
+    def _by_model(self, key: str, model: str) -> str:
+        stated = self.settings.get(key, "")
+        if isinstance(stated, dict):
             stated = stated.get(model or "default", "")
-        return tuple(str(stated).split())
+        return str(stated)
 
 
 def read_environment_file(path: Path, name: str, origin: str) -> EnvironmentFile:

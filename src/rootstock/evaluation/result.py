@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..protocol.data import Results
     from .evaluator import Outcome
 
-__all__ = ["Evaluation"]
+__all__ = ["Evaluation", "with_results"]
 
 
 @dataclass(frozen=True)
@@ -73,15 +73,30 @@ class Evaluation:
         RootstockError
             :attr:`error`, if there is one.
         """
-        atoms = self.source.copy()
-        known: dict[str, Any] = {}
-        for name, value in self.results.items():
-            array = np.asarray(value) if isinstance(value, (np.ndarray, np.generic)) else value
-            if name in PROPERTIES:
-                known[name] = np.asarray(value, np.float64)[()]
-            elif isinstance(array, np.ndarray) and array.ndim and len(array) == len(atoms):
-                atoms.arrays[name] = array.copy()
-            else:
-                atoms.info[name] = value
-        atoms.calc = SinglePointCalculator(atoms, **known)
-        return atoms
+        return with_results(self.source, self.results)
+
+
+def with_results(atoms: Atoms, results: Results) -> Atoms:
+    """Return a copy of Atoms that carries results.
+
+    Those with ASE's names are in a ``SinglePointCalculator``, as float64; further arrays with one
+    row per atom become arrays of the copy, the rest (and ``*_comm``, which have one row per member
+    of a committee) goes into its ``info``.
+    """
+    copy = atoms.copy()
+    known: dict[str, Any] = {}
+    for name, value in results.items():
+        array = np.asarray(value) if isinstance(value, (np.ndarray, np.generic)) else value
+        if name in PROPERTIES:
+            known[name] = np.asarray(value, np.float64)[()]
+        elif (
+            isinstance(array, np.ndarray)
+            and array.ndim
+            and len(array) == len(atoms)
+            and not name.endswith("_comm")
+        ):
+            copy.arrays[name] = array.copy()
+        else:
+            copy.info[name] = value
+    copy.calc = SinglePointCalculator(copy, **known)
+    return copy

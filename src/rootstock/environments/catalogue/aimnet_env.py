@@ -6,6 +6,11 @@
 # paper = "10.1039/D4SC08572H"
 # elements = "H B C N O F Si P S Cl As Se Br I"
 # cache = "cache/aimnet"
+# [tool.rootstock.level_of_theory]
+# default = "wB97M-D3"
+# aimnet2 = "wB97M-D3"
+# aimnet2-b973c = "B97-3c"
+# aimnet2-2025 = "B97-3c"
 # ///
 """AIMNet2: molecules, neutral and charged, of H B C N O F Si P S Cl As Se Br I.
 

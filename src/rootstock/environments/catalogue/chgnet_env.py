@@ -5,6 +5,11 @@
 # licence = "BSD-3-Clause (LBNL)"
 # paper = "10.1038/s42256-023-00716-3"
 # cache = "in the wheel"
+# [tool.rootstock.level_of_theory]
+# default = "PBE+U with MP2020 corrections"
+# "0.3.0" = "PBE+U with MP2020 corrections"
+# "0.2.0" = "PBE+U with MP2020 corrections"
+# r2scan = "r2SCAN"
 # ///
 """CHGNet: energies, forces, stresses and magnetic moments for most of the periodic table.
 

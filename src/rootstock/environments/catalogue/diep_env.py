@@ -3,6 +3,7 @@
 # dependencies = ["diep==2.0.0", "ase>=3.23", "torch>=2.4"]
 # [tool.rootstock]
 # licence = "BSD-3-Clause (the package)"
+# level_of_theory = "r2SCAN"
 # paper = "arXiv:2503.04070"
 # cache = "in the wheel"
 # ///

@@ -5,6 +5,14 @@
 # licence = "ASL (non-commercial)"
 # paper = "10.1103/PhysRevX.14.021036"
 # cache = "cache/grace"
+# [tool.rootstock.level_of_theory]
+# default = "PBE+U"
+# GRACE-1L-OAM = "PBE+U"
+# GRACE-2L-OAM = "PBE+U"
+# GRACE-2L-OAM-L = "PBE+U"
+# GRACE-FS-OAM = "PBE+U"
+# GRACE-1L-OMAT = "PBE+U (OMat24)"
+# GRACE-2L-OMAT = "PBE+U (OMat24)"
 # ///
 """GRACE: graph atomic cluster expansion, on TensorFlow. float64 unless the name says otherwise.
 

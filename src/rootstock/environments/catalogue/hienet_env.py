@@ -10,6 +10,7 @@
 # ]
 # [tool.rootstock]
 # licence = "MIT (the package)"
+# level_of_theory = "PBE+U"
 # paper = "arXiv:2503.05771"
 # cache = "in the wheel"
 # [tool.uv]

@@ -5,6 +5,14 @@
 # licence = "BSD-3-Clause"
 # paper = "10.1038/s41524-025-01742-y"
 # cache = "cache/huggingface"
+# [tool.rootstock.level_of_theory]
+# default = "r2SCAN"
+# "TensorNet-PES-MatPES-r2SCAN-2025.2" = "r2SCAN"
+# "TensorNet-PES-MatPES-PBE-2025.2" = "PBE"
+# "M3GNet-PES-MatPES-r2SCAN-2025.2" = "r2SCAN"
+# "M3GNet-PES-MatPES-PBE-2025.2" = "PBE"
+# "QET-PES-MatPES-r2SCAN-2025.2" = "r2SCAN"
+# "QET-PES-MatPES-PBE-2025.2" = "PBE"
 # ///
 """MatGL: TensorNet, M3GNet and QET potentials trained on MatPES, for materials.
 

@@ -5,6 +5,13 @@
 # licence = "BSD-3-Clause"
 # paper = "arXiv:2603.02002"
 # cache = "home/.cache/matris"
+# [tool.rootstock.level_of_theory]
+# default = "PBE+U"
+# matris_10m_oam = "PBE+U"
+# matris_10m_omat = "PBE+U (OMat24)"
+# matris_10m_mp = "PBE+U"
+# matris_4m_matpes_pbev2 = "PBE"
+# matris_4m_matpes_r2scanv2 = "r2SCAN"
 # ///
 """MatRIS: materials, with magnetic moments. float32.
 

@@ -3,6 +3,7 @@
 # dependencies = ["mattersim==1.2.5", "ase>=3.23", "torch>=2.4"]
 # [tool.rootstock]
 # licence = "MIT (the repository's; the wheel does not say)"
+# level_of_theory = "PBE+U"
 # paper = "arXiv:2405.04967"
 # cache = "home/.local/mattersim"
 # ///

@@ -5,6 +5,10 @@
 # licence = "by model, see nequip.net"
 # paper = "10.1038/s41467-022-29939-5"
 # cache = "cache/nequip"
+# [tool.rootstock.level_of_theory]
+# "nequip.net:mir-group/NequIP-OAM-L:0.1" = "PBE+U"
+# "nequip.net:mir-group/NequIP-OAM-XL:0.1" = "PBE+U"
+# "nequip.net:mir-group/Allegro-OAM-L:0.1" = "PBE+U"
 # ///
 """NequIP and Allegro: E(3)-equivariant potentials, from nequip.net or your own.
 

@@ -5,6 +5,13 @@
 # licence = "MIT"
 # paper = "arXiv:2508.16067"
 # cache = "home/.cache/nequix"
+# [tool.rootstock.level_of_theory]
+# default = "PBE+U"
+# nequix-mp-1 = "PBE+U"
+# nequix-mp-1-pft = "PBE+U"
+# nequix-omat-1 = "PBE+U (OMat24)"
+# nequix-oam-1 = "PBE+U"
+# nequix-oam-1-pft = "PBE+U"
 # ///
 """Nequix: a small NequIP on JAX, cheap to train, for materials. float32.
 

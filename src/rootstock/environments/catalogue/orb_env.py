@@ -5,6 +5,19 @@
 # licence = "Apache-2.0"
 # paper = "arXiv:2504.06231"
 # cache = "cache/orb"
+# [tool.rootstock.level_of_theory]
+# default = "PBE+U (OMat24)"
+# orb-v3-conservative-inf-omat = "PBE+U (OMat24)"
+# orb-v3-conservative-20-omat = "PBE+U (OMat24)"
+# orb-v3-direct-inf-omat = "PBE+U (OMat24)"
+# orb-v3-direct-20-omat = "PBE+U (OMat24)"
+# orb-v3-conservative-inf-mpa = "PBE+U"
+# orb-v3-conservative-20-mpa = "PBE+U"
+# orb-v3-direct-inf-mpa = "PBE+U"
+# orb-v3-direct-20-mpa = "PBE+U"
+# orb-v3-conservative-omol = "wB97M-V"
+# orb-v3-direct-omol = "wB97M-V"
+# orbmol-v2 = "wB97M-V"
 # ///
 """ORB: fast graph potentials for materials (omat, mpa) and molecules (omol).
 

@@ -5,6 +5,12 @@
 # licence = "MIT (the package)"
 # paper = "10.1021/acs.jctc.4c00190"
 # cache = "in the wheel; others: home/.cache/sevennet"
+# [tool.rootstock.level_of_theory]
+# default = "PBE+U"
+# 7net-0 = "PBE+U"
+# 7net-0_22may2024 = "PBE+U"
+# 7net-l3i5 = "PBE+U"
+# 7net-omat = "PBE+U (OMat24)"
 # ///
 """SevenNet: an equivariant message-passing potential that parallelises over space.
 

@@ -3,6 +3,7 @@
 # dependencies = ["so3krates-torch==0.2.1", "ase>=3.23", "torch>=2.4"]
 # [tool.rootstock]
 # licence = "MIT (the package)"
+# level_of_theory = "PBE0+MBD"
 # paper = "10.1021/jacs.5c09558"
 # elements = "H C N O F P S Cl"
 # cache = "in the wheel"

@@ -5,6 +5,11 @@
 # licence = "LGPL-3.0 (the package)"
 # paper = "10.1021/acs.jctc.8b01176"
 # cache = "in the wheel"
+# [tool.rootstock.level_of_theory]
+# default = "GFN2-xTB"
+# GFN2-xTB = "GFN2-xTB"
+# GFN1-xTB = "GFN1-xTB"
+# IPEA1-xTB = "IPEA1-xTB"
 # ///
 """GFN-xTB by tblite: semi-empirical tight binding, no machine learning, for contrast.
 

@@ -6,6 +6,13 @@
 # paper = "10.1021/acs.jctc.0c00121"
 # elements = "H C N O"
 # cache = "cache/torchani"
+# [tool.rootstock.level_of_theory]
+# default = "wB97X/6-31G*"
+# ANI2x = "wB97X/6-31G*"
+# ANI1x = "wB97X/6-31G*"
+# ANI2xr = "wB97X/6-31G*"
+# ANI1ccx = "CCSD(T)*/CBS"
+# ANI2dr = "B97-3c"
 # ///
 """ANI: organic molecules of H C N O, ANI-2x also F S Cl. float32.
 

@@ -5,6 +5,15 @@
 # licence = "BSD-3-Clause"
 # paper = "arXiv:2503.14118"
 # cache = "cache/huggingface"
+# [tool.rootstock.level_of_theory]
+# default = "r2SCAN"
+# "pet-mad-xs-v1.6.0" = "r2SCAN"
+# "pet-mad-s-v1.6.0" = "r2SCAN"
+# "pet-mad-m-v1.6.0" = "r2SCAN"
+# "pet-omat-s-v1.0.0" = "PBE+U (OMat24)"
+# "pet-omat-l-v1.0.0" = "PBE+U (OMat24)"
+# "pet-oam-xl-v1.0.0" = "PBE+U"
+# "pet-omol-s-v1.0.0" = "wB97M-V"
 # ///
 """PET: the point-edge transformer; PET-MAD, PET-OMat, PET-OAM, PET-OMol and more.
 

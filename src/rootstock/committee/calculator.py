@@ -1,0 +1,353 @@
+"""Several models as one ASE calculator: :class:`Committee`."""
+
+from __future__ import annotations
+
+import copy
+import os
+import threading
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, Optional, Union
+
+import numpy as np
+from ase.calculators.calculator import all_changes, all_properties
+
+from .._version import __version__
+from ..errors import ConfigurationError, RootstockError
+from ..properties import PROPERTIES, property_names, require_properties
+from ..structure_calculator import StructureCalculator, refuse_property
+from ..structures import from_atoms
+from .alignment import Alignment, fit_alignment
+from .concurrent import evaluate_concurrently
+from .members import SMALLEST, make_members, named_error, warn_about_levels
+from .reference import calibrate
+from .statistics import combine, normalised
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from ase import Atoms
+    from typing_extensions import Self, Unpack
+
+    from ..evaluation.evaluator import Outcome
+    from ..protocol.data import Results, Structure
+    from ..runtime.arguments import CalculatorArguments
+    from .calibration import Calibration
+    from .members import Member
+
+__all__ = ["Committee"]
+
+
+class _ImplementedProperties:
+    """ASE's list of properties on the class; those of all members on an instance."""
+
+    def __get__(self, instance: Optional[Committee], owner: type) -> list[str]:
+        if instance is None:
+            return list(all_properties)
+        known = [set(member.implemented_properties) for member in instance.members]
+        return [name for name in all_properties if all(name in names for names in known)]
+
+
+class Committee(StructureCalculator):
+    """An ASE calculator of several models, which run at the same time, each in its environment.
+
+    Parameters
+    ----------
+    members : sequence of str or RootstockCalculator
+        Model strings, which get `arguments`, or calculators. At least two.
+    weights : sequence of float, optional
+        One for each member; equal by default.
+    devices : sequence of str, optional
+        The device of each member; by default `device` for all.
+    align : Alignment, path-like or sequence of Atoms, optional
+        Puts the members' energies on one scale: an alignment, its file, or structures to fit it to
+        at the first calculation. Without it there is no spread of energies.
+    on_error : str
+        ``"raise"``, or ``"drop"``: a member that fails is left out from then on, with a warning.
+        The mean then jumps: not for dynamics.
+    **arguments
+        Those of :class:`rootstock.RootstockCalculator`. Members on the CPU share its cores.
+
+    Raises
+    ------
+    ConfigurationError
+        Fewer than two members, or invalid weights, devices or arguments.
+
+    Notes
+    -----
+    Results are documented at :func:`rootstock.committee.combine`: the mean under ASE's names,
+    ``forces_std`` (eV/Å, for each atom), ``forces_std_max``, the members' own values as
+    ``<name>_comm``, and so on. Their spread is disagreement, no error bar, until :meth:`calibrate`.
+
+    Attributes
+    ----------
+    members : list of RootstockCalculator
+        The members that are left.
+    dropped : dict of str to str
+        Why members were left out.
+    alignment : Alignment or None
+        Of the energies.
+    calibration : Calibration or None
+        Of the spread.
+    """
+
+    name = "committee"
+    implemented_properties = _ImplementedProperties()
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        *,
+        weights: Optional[Sequence[float]] = None,
+        devices: Optional[Sequence[str]] = None,
+        align: Union[Alignment, str, os.PathLike[str], Sequence[Atoms], None] = None,
+        on_error: str = "raise",
+        **arguments: Unpack[CalculatorArguments],
+    ) -> None:
+        if on_error not in ("raise", "drop"):
+            msg = f"on_error={on_error!r} must be 'raise' or 'drop'"
+            raise ConfigurationError(msg)
+        self.members = make_members(members, devices, arguments)
+        self.dropped: dict[str, str] = {}
+        self.on_error = on_error
+        self.weights = None if weights is None else normalised(weights, len(self.members)).tolist()
+        self.calibration: Optional[Calibration] = None
+        self.alignment: Optional[Alignment] = None
+        self._to_align: Optional[Sequence[Atoms]] = None
+        self._set_alignment(align)
+        self._lock = threading.RLock()
+        super().__init__()
+        self.parameters.update(members=self.names, weights=self.weights, on_error=on_error)
+        warn_about_levels(self.members)
+
+    @property
+    def names(self) -> list[str]:
+        """The members' model strings."""
+        return [member.spec.model for member in self.members]
+
+    def _set_alignment(self, align: Any) -> None:
+        if isinstance(align, (str, os.PathLike)):
+            align = Alignment.load(Path(align))
+        if not isinstance(align, Alignment):
+            self._to_align = None if align is None else list(align)
+            return
+        if len(align.members) != len(self.members):
+            msg = (
+                f"the alignment is one of {len(align.members)} members, not of {len(self.members)}"
+            )
+            raise ConfigurationError(msg)
+        self.alignment = align
+
+    # --- ASE ------------------------------------------------------------------------------------
+
+    def calculate(
+        self,
+        atoms: Optional[Atoms] = None,
+        properties: Iterable[str] = ("energy",),
+        system_changes: Iterable[str] = all_changes,  # noqa: ARG002  ASE's; changes are detected here
+    ) -> None:
+        """Calculate; :attr:`results` then holds the committee's results.
+
+        Raises
+        ------
+        StructureError
+            No atoms, or positions that are not finite.
+        RootstockError
+            A member failed; the message names it.
+        """
+        self._calculate(atoms, property_names(properties))
+
+    def _call_lock(self) -> threading.RLock:
+        return self._lock
+
+    def _is_absent(self, name: str) -> bool:
+        return name in PROPERTIES and any(
+            member._is_absent(name)  # noqa: SLF001  the package's own
+            for member in self.members
+        )
+
+    def _refuse_property(self, name: str) -> NoReturn:
+        known = [*self.implemented_properties, *self.results]
+        refuse_property(name, " + ".join(self.names), dict.fromkeys(known), self.results)
+
+    def _evaluate(self, structure: Structure, wanted: tuple[str, ...]) -> None:
+        self._fit_if_needed()
+        results = self._combined(structure, wanted)
+        self.results.update(results)
+
+    def _combined(self, structure: Structure, wanted: tuple[str, ...]) -> dict[str, Any]:
+        asked = dict.fromkeys(("energy", "forces", *(n for n in wanted if n in PROPERTIES)))
+        asked = {name: None for name in asked if name in wanted or not self._is_absent(name)}
+        results = self._of_members(structure, tuple(asked))
+        aligned = None
+        if self.alignment is not None and not self.dropped:
+            energies = np.array([float(np.asarray(r["energy"]).reshape(())) for r in results])
+            aligned = self.alignment.apply(energies, structure.fixed_inputs.arrays["numbers"])
+        combined = combine(results, self.weights, aligned)
+        if self.calibration is not None:
+            combined |= self.calibration.uncertainties(combined, aligned)
+        return combined
+
+    def _of_members(self, structure: Structure, wanted: tuple[str, ...]) -> list[Results]:
+        """Return the results of all members that are left; drop those that fail if asked to."""
+        for member in self.members:
+            member.prepare()  # one build after the other
+        outcomes = evaluate_concurrently(self.members, structure, wanted)
+        failed = [n for n, o in enumerate(outcomes) if isinstance(o, RootstockError)]
+        for number in failed:
+            error, name = outcomes[number], self.names[number]
+            if self.on_error == "raise" and isinstance(error, RootstockError):
+                raise named_error(error, name)
+            self.dropped[name] = str(error).partition("\n")[0]
+        if failed:
+            self._drop(failed)
+        return [outcome for outcome in outcomes if not isinstance(outcome, RootstockError)]
+
+    def _drop(self, failed: list[int]) -> None:
+        names = [self.names[number] for number in failed]
+        left = len(self.members) - len(failed)
+        reasons = "; ".join(f"{name}: {self.dropped[name]}" for name in names)
+        if left < SMALLEST:
+            msg = f"{left} of {len(self.members)} members are left. {reasons}"
+            raise ConfigurationError(msg)
+        warnings.warn(
+            f"left out of the committee: {reasons}. The mean of the other {left} is another "
+            "potential",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        for number in reversed(failed):
+            self.members.pop(number).close()
+            if self.weights is not None:
+                del self.weights[number]
+
+    # --- energies on one scale, and calibration ---------------------------------------------------
+
+    def fit_alignment(self, structures: Iterable[Atoms]) -> Alignment:
+        """Fit the shifts that put the members' energies on one scale; use them from now on.
+
+        Raises
+        ------
+        ConfigurationError
+            Too few structures.
+        """
+        entries = [from_atoms(atoms) for atoms in structures]
+        self._to_align = None
+        energies = [
+            [float(np.asarray(r["energy"]).reshape(())) for r in self._of_members(e, ("energy",))]
+            for e in entries
+        ]
+        numbers = [entry.fixed_inputs.arrays["numbers"] for entry in entries]
+        self.alignment = fit_alignment(self.names, np.array(energies).T, numbers)
+        self.results = {}
+        if not self.alignment.is_complete:
+            warnings.warn(
+                f"{len(numbers)} structures span {self.alignment.rank} of "
+                f"{len(self.alignment.elements)} elements' compositions: energies of others than "
+                "these have no spread",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        return self.alignment
+
+    def _fit_if_needed(self) -> None:
+        if self._to_align is not None:
+            self.fit_alignment(self._to_align)
+
+    def calibrate(self, reference: Sequence[Atoms]) -> Calibration:
+        """Find the factors from the spread to the expected error; use them from now on.
+
+        Results then also hold ``forces_uncertainty`` (eV/Å, for each atom) and, for aligned
+        energies, ``energy_uncertainty_per_atom`` (eV/atom).
+
+        Parameters
+        ----------
+        reference : sequence of Atoms
+            With energies or forces of the reference method (for example from an extended XYZ
+            file), on its own scale of energies.
+
+        Raises
+        ------
+        ConfigurationError
+            Fewer than four members, or no reference values.
+        """
+        self._fit_if_needed()
+        self.calibration = calibrate(self._reference_results, self.alignment, reference)
+        self.results = {}
+        return self.calibration
+
+    def _reference_results(self, atoms: Atoms) -> dict[str, Any]:
+        return self._combined(from_atoms(atoms), ("energy", "forces"))
+
+    # --- evaluator --------------------------------------------------------------------------------
+
+    def evaluate(
+        self, structures: Iterable[Structure], properties: Iterable[str]
+    ) -> Iterator[Outcome]:
+        """Yield the committee's results of each structure, or its error, in order."""
+        wanted = property_names(properties)
+        for structure in structures:
+            try:
+                with self._lock:
+                    self._fit_if_needed()
+                    results = self._combined(structure, wanted)
+                require_properties(results, wanted)
+                outcome: Outcome = results
+            except RootstockError as error:
+                outcome = error
+            yield outcome
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Provenance of all members, weights, alignment and calibration; starts the workers."""
+        return {
+            "rootstock": __version__,
+            "members": [member.provenance.as_dict() for member in self.members],
+            "dropped": dict(self.dropped),
+            "weights": self.weights,
+            "alignment": None if self.alignment is None else self.alignment.as_dict(),
+            "calibration": None if self.calibration is None else self.calibration.as_dict(),
+        }
+
+    def close(self) -> None:
+        """Release the workers; the next calculation starts them again."""
+        for member in self.members:
+            member.close()
+
+    def __enter__(self) -> Self:
+        """Return the committee itself."""
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Release the workers."""
+        self.close()
+
+    # --- copies ---------------------------------------------------------------------------------
+
+    def __copy__(self) -> Committee:
+        """Return a copy that shares the workers."""
+        twin = type(self).__new__(type(self))
+        twin.__setstate__(self.__getstate__())
+        twin.members = [copy.copy(member) for member in self.members]
+        twin.results = copy.deepcopy(self.results)
+        return twin
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Committee:
+        """Return a copy that shares the workers."""
+        memo[id(self)] = twin = self.__copy__()
+        return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state without the lock; members start their own workers elsewhere."""
+        state = {name: value for name, value in vars(self).items() if name != "_lock"}
+        for name in ("weights", "members"):
+            state[name] = None if state[name] is None else list(state[name])
+        return {**state, "dropped": dict(self.dropped)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a state."""
+        self.__dict__.update(state, _lock=threading.RLock())
+
+    def __repr__(self) -> str:
+        """Name the members."""
+        return f"{type(self).__name__}({self.names!r})"
