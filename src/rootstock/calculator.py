@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn, Optional
@@ -240,6 +241,12 @@ class RootstockCalculator(StructureCalculator):
                 self._refuse_property(name)
         return session.evaluate_one(structure, wanted)
 
+    def with_own_workers(self) -> Self:
+        """Return a copy that starts its own worker, from the same build."""
+        twin = copy.copy(self)
+        twin._share(Session(self._session.spec))  # noqa: SLF001  its own class
+        return twin
+
     def kill(self) -> None:
         """Kill the worker in the middle of a call; the next call starts another."""
         self._session.kill()
@@ -279,11 +286,11 @@ class RootstockCalculator(StructureCalculator):
 
     # --- copies ---------------------------------------------------------------------------------
 
-    def __copy__(self) -> RootstockCalculator:
+    def __copy__(self) -> Self:
         """Return a copy that shares the worker."""
         return self._copied(dict(self.results))
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> RootstockCalculator:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Return a copy that shares the worker."""
         results = {
             name: value.copy() if isinstance(value, np.ndarray) else value
@@ -292,7 +299,7 @@ class RootstockCalculator(StructureCalculator):
         memo[id(self)] = twin = self._copied(results)
         return twin
 
-    def _copied(self, results: dict[str, Any]) -> RootstockCalculator:
+    def _copied(self, results: dict[str, Any]) -> Self:
         twin = type(self).__new__(type(self))
         state = {k: v for k, v in vars(self).items() if k != "_handle"}
         twin.__dict__.update(

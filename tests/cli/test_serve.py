@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from rootstock.protocol import messages as m
+from tests.support.command_line import run
 from tests.support.ipi_server import ManualServer, answer, hung_up, step
 from tests.support.structures import copper
 
@@ -63,6 +64,14 @@ def test_the_command_ends_with_the_server(probe_root, tmp_path):
             output, errors = process.communicate(timeout=20)
     assert process.returncode == 0, errors
     assert output.splitlines()[-1] == "worker 1: ended, 1 steps"
+
+
+@pytest.mark.parametrize("words", [[], ["probe-null", "--committee", "probe-null,probe-world"]])
+def test_one_model_or_one_committee(words, tmp_path):
+    copper(1).write(tmp_path / "cu.xyz")
+    result = run("serve", *words, "--structure", tmp_path / "cu.xyz")
+    assert result.exit_code == 2
+    assert "give a model or --committee" in result.stderr
 
 
 @pytest.mark.parametrize(

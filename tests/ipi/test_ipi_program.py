@@ -191,6 +191,33 @@ def test_ipis_ffcommittee_reads_a_committee(tmp_path, user_variables):
     assert members.mean() == pytest.approx(potential, rel=1e-6)
 
 
+def test_a_committee_of_ours_with_a_weighted_baseline(tmp_path, user_variables):
+    """i-PI weights the committee by its disagreement (Imbalzano et al. 2021)."""
+    write(tmp_path / "init.xyz", copper(2, 2, 2, rattle=0.02), format="ipi")
+    address = f"rootstock-{os.getpid()}"
+    text = simulation("nve", address)
+    text = text.replace('<ffsocket name="model"', '<ffcommittee name="model"><ffsocket name="ours"')
+    baseline = (
+        "<ffdirect name='base' pbc='false'><pes>dummy</pes></ffdirect><parse_json>True</parse_json>"
+        "<baseline_name>base</baseline_name><baseline_uncertainty>0.01</baseline_uncertainty>"
+    )
+    text = text.replace("</ffsocket>", f"</ffsocket>{baseline}</ffcommittee>")
+    extras = "".join(
+        f'<trajectory filename="{name}" extra_type="{name}">extras</trajectory>'
+        for name in ("committee_pot", "committee_uncertainty")
+    )
+    text = text.replace("</output>", f"{extras}</output>")
+    with ipi(tmp_path, text, user_variables):
+        models = "--committee=probe-emt,snap-Cu"
+        serve(user_variables, models, tmp_path / "init.xyz", "--unix", address)
+    potential = table(tmp_path / "nve.out")[:, COLUMNS.index("potential")]
+    members = numbers(tmp_path / "nve.committee_pot_0").reshape(-1, 2)
+    spread = numbers(tmp_path / "nve.committee_uncertainty_0")
+    assert np.ptp(members[0]) < 1e-9 < np.ptp(members[-1])  # on one scale from the first step on
+    weighted = members.mean(axis=1) * 0.01**2 / (0.01**2 + spread**2)
+    np.testing.assert_allclose(weighted[: len(potential)], potential, rtol=1e-6)
+
+
 def test_rootstock_drives_ipis_python_driver():
     name = f"rootstock-{os.getpid()}"
     command = [str(BIN / "i-pi-driver-py"), "-u", "-a", name, "-m", "harmonic", "-o", "1.0"]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import typer
 
+from ..errors import ConfigurationError
 from .options import (
     ClusterOption,
     DeviceOption,
@@ -29,7 +30,7 @@ from .output import reporting_errors
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..ipi.driver import WorkerStatus
+    from ..ipi.driver import ServedModel, WorkerStatus
 
 __all__ = ["serve_command"]
 
@@ -38,8 +39,8 @@ _PAUSE = 30.0
 
 
 def serve_command(  # noqa: PLR0913, PLR0917  options, which are never passed by position
-    model: str = typer.Argument(
-        help="Model string, such as chgnet or mace-medium.", autocompletion=complete_models
+    model: Optional[str] = typer.Argument(
+        None, help="Model string, such as chgnet or mace-medium.", autocompletion=complete_models
     ),
     structure: Path = typer.Option(
         ..., "--structure", help="Species, in the server's order: any file that ASE reads."
@@ -52,6 +53,12 @@ def serve_command(  # noqa: PLR0913, PLR0917  options, which are never passed by
     wait: Optional[float] = typer.Option(None, help="Seconds to wait for the server."),
     reconnect: bool = typer.Option(False, help="Wait for the server again when it ends."),
     extras: bool = typer.Option(True, help="Send results beyond energy, forces and stress."),
+    committee: Optional[str] = typer.Option(
+        None,
+        metavar="MODEL,MODEL,...",
+        help="Models that form a committee, instead of MODEL.",
+        show_default=False,
+    ),
     environment: Optional[Path] = EnvironmentOption,
     device: str = DeviceOption,
     threads: Optional[int] = ThreadsOption,
@@ -66,17 +73,16 @@ def serve_command(  # noqa: PLR0913, PLR0917  options, which are never passed by
     Waits for a server that is not up yet; ends with the server, or at Ctrl-C.
     """
     with reporting_errors(traceback=traceback):
-        from ..calculator import RootstockCalculator
         from ..evaluation.frames import StructureFiles
         from ..ipi.driver import serve
 
         ((_, atoms),) = StructureFiles([structure], "-1")
         arguments = model_arguments(root, cluster, environment, device, threads, setup)
-        calc = RootstockCalculator(model, **arguments)
+        served = _served(model, committee, arguments)
         signal.signal(signal.SIGTERM, _interrupt)
         with _watching(as_json) as watch:
             statuses = serve(
-                calc,
+                served,
                 atoms,
                 socket=socket,
                 unix=unix,
@@ -89,6 +95,22 @@ def serve_command(  # noqa: PLR0913, PLR0917  options, which are never passed by
                 watch=watch,
             )
             watch(statuses)
+
+
+def _served(
+    model: Optional[str], committee: Optional[str], arguments: dict[str, Any]
+) -> ServedModel:
+    if (model is None) == (committee is None):
+        msg = "give a model or --committee MODEL,MODEL,..., not both or neither"
+        raise ConfigurationError(msg)
+    if committee is None:
+        from ..calculator import RootstockCalculator
+
+        return RootstockCalculator(model, **arguments)
+    from ..committee.calculator import Committee
+    from ..committee.serving import ServedCommittee
+
+    return ServedCommittee(Committee([name.strip() for name in committee.split(",")], **arguments))
 
 
 def _interrupt(number: int, frame: Any) -> None:

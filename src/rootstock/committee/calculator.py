@@ -190,8 +190,7 @@ class Committee(StructureCalculator):
 
     def _of_members(self, structure: Structure, wanted: tuple[str, ...]) -> list[Results]:
         """Return the results of all members that are left; drop those that fail if asked to."""
-        for member in self.members:
-            member.prepare()  # one build after the other
+        self.prepare()
         outcomes = evaluate_concurrently(self.members, structure, wanted)
         failed = [n for n, o in enumerate(outcomes) if isinstance(o, RootstockError)]
         for number in failed:
@@ -277,7 +276,26 @@ class Committee(StructureCalculator):
         return self.calibration
 
     def _reference_results(self, atoms: Atoms) -> dict[str, Any]:
-        return self._combined(from_atoms(atoms), ("energy", "forces"))
+        return self.results_of(from_atoms(atoms), ("energy", "forces"))
+
+    # --- i-PI -----------------------------------------------------------------------------------
+
+    def results_of(self, structure: Structure, wanted: tuple[str, ...]) -> dict[str, Any]:
+        """Return the committee's results of a structure; :attr:`results` stay as they are."""
+        with self._lock:
+            self._fit_if_needed()
+            return self._combined(structure, wanted)
+
+    def prepare(self) -> None:
+        """Build the members' environments if needed, one after the other."""
+        for member in self.members:
+            member.prepare()
+
+    def with_own_workers(self) -> Committee:
+        """Return a copy that shares no worker."""
+        twin = copy.copy(self)
+        twin.members = [member.with_own_workers() for member in self.members]
+        return twin
 
     # --- evaluator --------------------------------------------------------------------------------
 
@@ -288,9 +306,7 @@ class Committee(StructureCalculator):
         wanted = property_names(properties)
         for structure in structures:
             try:
-                with self._lock:
-                    self._fit_if_needed()
-                    results = self._combined(structure, wanted)
+                results = self.results_of(structure, wanted)
                 require_properties(results, wanted)
                 outcome: Outcome = results
             except RootstockError as error:

@@ -10,15 +10,14 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from socket import SHUT_RDWR
-from typing import TYPE_CHECKING, Any, Optional, Union
+from typing import TYPE_CHECKING, Any, Optional, Protocol, Union
 
 from ..errors import CallTimeoutError, ConfigurationError, PropertyMissingError
 from ..protocol import frames
 from ..protocol.data import Structure
 from ..protocol.frames import Connection
-from ..runtime.session import Session
 from ..structures import from_atoms
 from .addresses import Address, connect, make_address
 from .client import Client
@@ -26,14 +25,13 @@ from .client import Client
 if TYPE_CHECKING:
     import os
     import socket as sockets
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
     from ase import Atoms
+    from typing_extensions import Self
 
-    from ..calculator import RootstockCalculator
     from ..protocol.data import FixedInputs
-    from ..runtime.spec import WorkerSpec
 
 __all__ = ["Driver", "ServeOptions", "WorkerStatus", "serve"]
 
@@ -65,14 +63,39 @@ class WorkerStatus:
     steps_per_second: float
 
 
+class ServedModel(Protocol):
+    """What evaluates structures for a server: a calculator or a committee."""
+
+    @property
+    def implemented_properties(self) -> Sequence[str]:
+        """ASE's names; starts the worker."""
+        ...
+
+    def results_of(self, structure: Structure, wanted: tuple[str, ...]) -> Mapping[str, Any]:
+        """Return the results of a structure, in ASE's units."""
+        ...
+
+    def with_own_workers(self) -> Self:
+        """Return a copy that shares no worker."""
+        ...
+
+    def prepare(self) -> object:
+        """Build environments if needed."""
+        ...
+
+    def close(self) -> None:
+        """End the workers."""
+        ...
+
+
 @dataclass(frozen=True)
 class ServeOptions:
     """Options of a driver.
 
     Attributes
     ----------
-    spec : WorkerSpec
-        How to start a worker; prepared before the driver starts one.
+    model : ServedModel
+        Makes an independent copy with own workers for each connection.
     fixed_inputs : FixedInputs
         Species in the server's order, with everything else that the model reads: the protocol
         carries positions and cell alone.
@@ -88,7 +111,7 @@ class ServeOptions:
         Send further results of the model as JSON.
     """
 
-    spec: WorkerSpec
+    model: ServedModel
     fixed_inputs: FixedInputs
     address: Address
     count: int = 1
@@ -104,7 +127,7 @@ class ServeOptions:
 
 
 def serve(  # noqa: PLR0913  each is an option that users know from the command
-    calc: RootstockCalculator,
+    calc: ServedModel,
     atoms: Atoms,
     *,
     socket: Optional[Union[str, os.PathLike[str]]] = None,
@@ -121,7 +144,7 @@ def serve(  # noqa: PLR0913  each is an option that users know from the command
 
     Parameters
     ----------
-    calc : RootstockCalculator
+    calc : RootstockCalculator or Committee
         The model, its root and device. Its own worker is not used: new ones are started.
     atoms : Atoms
         Species in the server's order; charges, magnetic moments and ``info`` where the model reads
@@ -157,7 +180,7 @@ def serve(  # noqa: PLR0913  each is an option that users know from the command
         As for any calculation. The connections are closed: i-PI has no error message.
     """
     options = ServeOptions(
-        calc.spec,
+        calc,
         from_atoms(atoms).fixed_inputs,
         make_address(socket, unix, host, port),
         count,
@@ -165,7 +188,8 @@ def serve(  # noqa: PLR0913  each is an option that users know from the command
         reconnect,
         extras,
     )
-    driver = Driver(replace(options, spec=calc.prepare()))  # last: it may build
+    calc.prepare()  # last: it may build
+    driver = Driver(options)
     driver.start()
     try:
         while not driver.join(_INTERVAL):
@@ -249,7 +273,7 @@ class _ServeThread:
         self._number = number
         self._stopped = stopped
         self._fail = fail
-        self._session = Session(options.spec)
+        self._model = options.model.with_own_workers()
         self._socket: Optional[sockets.socket] = None
         self._client: Optional[Client] = None
         self._before = 0  # steps of former connections
@@ -273,8 +297,6 @@ class _ServeThread:
                 sock.shutdown(SHUT_RDWR)
 
     def _run(self) -> None:
-        token = object()
-        self._session.hold(token)
         try:
             properties = self._properties()
             while self._serve_once(properties) and self._options.reconnect:
@@ -284,13 +306,13 @@ class _ServeThread:
                 self._fail(error)
         finally:
             self._state = "ended"
-            self._session.release(token)
+            self._model.close()
 
     def _properties(self) -> tuple[str, ...]:
-        implemented = self._session.report().implemented_properties
+        implemented = tuple(self._model.implemented_properties)
         for name in ("energy", "forces"):
             if name not in implemented:
-                msg = f"model {self._options.spec.model!r} has no {name}, which i-PI requires"
+                msg = f"{self._model} has no {name}, which i-PI requires"
                 raise PropertyMissingError(msg)
         return implemented
 
@@ -334,4 +356,4 @@ class _ServeThread:
         self, positions: np.ndarray, cell: np.ndarray, properties: list[str]
     ) -> Mapping[str, Any]:
         structure = Structure(self._options.fixed_inputs, positions, cell)
-        return self._session.evaluate_one(structure, properties)
+        return self._model.results_of(structure, tuple(properties))
