@@ -15,6 +15,7 @@ MODEL = """
 # 1 = "PBE"
 # 2 = "PBE"
 # 3 = "r2SCAN"
+# 5 = "PBE with MP2020 corrections"
 # ///
 import os
 import time

@@ -279,4 +279,4 @@ def test_other_levels_of_theory_are_warned_about(root):
         Committee(["springs-2", "springs-3"], root=root)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        Committee(["springs-1", "springs-2", "springs-4"], root=root)
+        Committee(["springs-1", "springs-2", "springs-5", "springs-4"], root=root)

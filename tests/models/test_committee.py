@@ -29,8 +29,8 @@ def salt():
     return atoms
 
 
-def test_numbers_by_hand_bit_for_bit(model_root, copper, salt):
-    options = {"root": model_root, "device": "cpu", "threads": 1}
+def test_numbers_by_hand_bit_for_bit(torch_root, copper, salt):
+    options = {"root": torch_root, "device": "cpu", "threads": 1}
     with pytest.warns(RuntimeWarning, match="r2SCAN"):
         committee = Committee(MODELS, **options)
     singles = {}
@@ -55,19 +55,19 @@ def test_numbers_by_hand_bit_for_bit(model_root, copper, salt):
             assert "energy_std_per_atom" not in committee.results
 
 
-def test_energies_on_one_scale(model_root):
+def test_energies_on_one_scale(torch_root):
     scan = [
         image
         for crystal in (bulk("Cu", cubic=True), bulk("NaCl", "rocksalt", a=5.64))
         for image in _strained(crystal)
     ]
-    options = {"root": model_root, "device": "cpu", "threads": 1}
+    options = {"root": torch_root, "device": "cpu", "threads": 1}
     with Committee(PBE, **options) as committee:
         with pytest.warns(RuntimeWarning, match="span 2 of 3 elements"):
             committee.fit_alignment(scan)
-        committee.get_forces(scan[3])
+        committee.get_forces(scan[9])
         assert committee.results["energy_std_per_atom"] < 0.02
-        assert np.ptp(committee.results["energy_comm"]) / len(scan[3]) > 0.05
+        assert np.ptp(committee.results["energy_comm"]) / len(scan[9]) > 0.1
 
 
 def _strained(crystal):

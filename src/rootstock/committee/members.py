@@ -55,12 +55,15 @@ def make_members(
 
 
 def warn_about_levels(members: Sequence[RootstockCalculator]) -> None:
-    """Warn if the members were trained on different methods: their spread measures these."""
+    """Warn if the members were trained on different methods: their spread measures these.
+
+    The first word of a level of theory counts: corrections and data sets behind it shift energies.
+    """
     levels = {
         member.spec.model: member.spec.environment.file.level_of_theory(member.spec.argument)
         for member in members
     }
-    if len(set(filter(None, levels.values()))) > 1:
+    if len({level.split()[0] for level in levels.values() if level}) > 1:
         listed = ", ".join(f"{name}: {level or 'not stated'}" for name, level in levels.items())
         warnings.warn(
             f"the members have different levels of theory ({listed}): their disagreement is "
