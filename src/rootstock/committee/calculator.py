@@ -77,7 +77,7 @@ class Committee(StructureCalculator):
     -----
     Results are documented at :func:`rootstock.committee.combine`: the mean under ASE's names,
     ``forces_std`` (eV/Å, for each atom), ``forces_std_max``, the members' own values as
-    ``<name>_comm``, and so on. Their spread is disagreement, no error bar, until :meth:`calibrate`.
+    ``<name>_comm``, and so on. Their spread is disagreement, not an uncertainty, until :meth:`calibrate`.
 
     Attributes
     ----------
