@@ -22,6 +22,7 @@ ORDER = [
     "protocol",
     "worker",
     "structures",
+    "structure_calculator",
     "settings",
     "environments",
     "runtime",

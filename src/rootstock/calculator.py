@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NoReturn, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
-import numpy as np
-from ase.calculators.calculator import Calculator, all_changes, all_properties, compare_atoms
-
-from .errors import ConfigurationError, PropertyMissingError, StructureError
 from .evaluation.evaluate import check_positive, evaluations
 from .evaluation.pool import Pool, PoolOptions
 from .properties import property_names
@@ -17,17 +13,17 @@ from .runtime.arguments import make_spec, refuse_unknown, signature
 from .runtime.handle import SessionHandle
 from .runtime.preparation import prepare
 from .runtime.session import Session
-from .structures import from_atoms, to_atoms
-from .support.suggestions import did_you_mean, similar_names
+from .structure_calculator import StructureCalculator
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from contextlib import AbstractContextManager
 
     from ase import Atoms
     from typing_extensions import Self, Unpack
 
     from .evaluation.result import Evaluation
-    from .protocol.data import Structure, WorkerReport
+    from .protocol.data import Results, Structure, WorkerReport
     from .runtime.arguments import CalculatorArguments
     from .runtime.provenance import Provenance
     from .runtime.spec import WorkerSpec
@@ -36,16 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["RootstockCalculator"]
 
 
-class _ImplementedProperties:
-    """ASE's list of properties on the class; the model's own on an instance."""
-
-    def __get__(self, instance: Optional[RootstockCalculator], owner: type) -> list[str]:
-        if instance is None:
-            return list(all_properties)
-        return list(instance.report.implemented_properties)
-
-
-class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
+class RootstockCalculator(StructureCalculator):
     """An ASE calculator whose model runs in its own environment and process.
 
     Parameters
@@ -98,8 +85,6 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
     xx yy zz yz xz xy).
     """
 
-    name = "rootstock"
-    implemented_properties = _ImplementedProperties()
     __signature__ = signature()
 
     def __init__(
@@ -111,8 +96,6 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
     ) -> None:
         refuse_unknown(arguments)  # make_spec has a further argument, check_weights
         spec = make_spec(model, **arguments)
-        self.results: dict[str, Any] = {}
-        self._structure: Optional[Structure] = None
         self._progress = progress
         self._share(Session(spec))
         super().__init__()
@@ -186,129 +169,23 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         """Model, environment, device and versions behind the results; starts the worker."""
         return self._ready().provenance
 
-    # --- ASE ------------------------------------------------------------------------------------
+    # --- where results come from ------------------------------------------------------------------
 
-    def calculate(
-        self,
-        atoms: Optional[Atoms] = None,
-        properties: Iterable[str] = ("energy",),
-        system_changes: Iterable[str] = all_changes,  # noqa: ARG002  ASE's; changes are detected here
-    ) -> None:
-        """Calculate `properties` of `atoms`; :attr:`results` then holds all results of the model.
+    def _locked(self) -> AbstractContextManager[object]:
+        return self._session.lock
 
-        Raises
-        ------
-        StructureError
-            No atoms, or positions that are not finite.
-        PropertyMissingError
-            The model has no such property.
-        ModelError, WorkerDiedError, CallTimeoutError
-            The calculation failed; the next one may be tried on this same calculator.
-        """
-        wanted = (properties,) if isinstance(properties, str) else tuple(properties)
-        with self._session.lock:
-            self._evaluate(self._current_structure(atoms), wanted)
+    def _model(self) -> str:
+        return self._session.spec.model
 
-    def get_property(
-        self,
-        name: str,
-        atoms: Optional[Atoms] = None,
-        allow_calculation: bool = True,  # noqa: FBT001, FBT002  ASE's
-    ) -> Any:
-        """Return a property, calculating it if `atoms` changed in any way a model can see.
+    def _implemented(self) -> tuple[str, ...]:
+        return self.report.implemented_properties
 
-        Returns
-        -------
-        ndarray or number or None
-            A copy in the model's own dtype and shape; None if it is not known and
-            `allow_calculation` is false.
+    def _known_properties(self) -> Optional[tuple[str, ...]]:
+        started = self._session.started
+        return None if started is None else started.implemented_properties
 
-        Raises
-        ------
-        PropertyMissingError
-            The model has no such property.
-        """
-        with self._session.lock:
-            structure = self._current_structure(atoms)
-            started = self._session.started
-            if started is not None and name not in started.implemented_properties:
-                self._refuse_property(name)
-            if name not in self.results:
-                if not allow_calculation:
-                    return None
-                self._evaluate(structure, (name,))
-            if name not in self.results:
-                self._refuse_property(name)
-            result = self.results[name]
-            return result.copy() if isinstance(result, np.ndarray) else result
-
-    def _current_structure(self, atoms: Optional[Atoms]) -> Structure:
-        """Return the structure to evaluate; drop the results of another one."""
-        if atoms is None:
-            if self._structure is None:
-                msg = "no atoms were given and none were calculated before: pass atoms"
-                raise StructureError(msg)
-            return self._structure
-        structure = from_atoms(atoms, self._structure)
-        if structure is not self._structure:
-            self.results = {}
-            self._structure = structure
-        return structure
-
-    def _evaluate(self, structure: Structure, wanted: tuple[str, ...]) -> None:
-        """Add the worker's results for `structure` to :attr:`results`."""
-        session = self._ready()
-        implemented = session.report().implemented_properties
-        for name in wanted:
-            if name not in implemented:
-                self._refuse_property(name)
-        self.results.update(session.evaluate_one(structure, wanted))
-
-    def _refuse_property(self, name: str) -> NoReturn:
-        implemented = self.report.implemented_properties
-        if name in implemented:
-            msg = (
-                f"model {self._session.spec.model!r} returned no {name} for this structure, "
-                f"although it claims it; it returned {', '.join(self.results)}"
-            )
-            raise PropertyMissingError(msg)
-        hint = did_you_mean(similar_names(name, implemented))
-        msg = (
-            f"model {self._session.spec.model!r} has no property {name!r}{hint} "
-            f"It has {', '.join(implemented)}."
-        )
-        raise PropertyMissingError(msg)
-
-    @property
-    def atoms(self) -> Optional[Atoms]:
-        """A copy of the Atoms of the last calculation, or None."""
-        return None if self._structure is None else to_atoms(self._structure)
-
-    @atoms.setter
-    def atoms(self, value: Optional[Atoms]) -> None:
-        self._structure = None if value is None else from_atoms(value)
-
-    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """Return ASE's names of what changed since the last calculation; empty if nothing did.
-
-        The list is ``["info"]`` if only inputs changed that ASE has no name for: info, tags, ...
-        """
-        if self._structure is None:
-            return list(all_changes)
-        if from_atoms(atoms, self._structure) is self._structure:
-            return []
-        return list(compare_atoms(self.atoms, atoms, tol=tol)) or ["info"]
-
-    def set(self, **kwargs: Any) -> dict[str, Any]:
-        """Raise if arguments are given: they can't be changed after construction."""
-        if kwargs:
-            msg = f"{', '.join(kwargs)} can't be changed after construction: make a new calculator"
-            raise ConfigurationError(msg)
-        return {}
-
-    def get_spin_polarized(self) -> bool:
-        """Return whether the model has magnetic moments."""
-        return "magmoms" in self.report.implemented_properties
+    def _calculated(self, structure: Structure, wanted: tuple[str, ...]) -> Results:
+        return self._ready().evaluate_one(structure, wanted)
 
     # --- many structures -------------------------------------------------------------------------
 
@@ -345,26 +222,9 @@ class RootstockCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
 
     # --- copies ---------------------------------------------------------------------------------
 
-    def __copy__(self) -> RootstockCalculator:
-        """Return a copy that shares the worker."""
-        return self._copied(dict(self.results))
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> RootstockCalculator:
-        """Return a copy that shares the worker."""
-        results = {
-            name: value.copy() if isinstance(value, np.ndarray) else value
-            for name, value in self.results.items()
-        }
-        memo[id(self)] = twin = self._copied(results)
-        return twin
-
-    def _copied(self, results: dict[str, Any]) -> RootstockCalculator:
-        twin = type(self).__new__(type(self))
-        state = {k: v for k, v in vars(self).items() if k != "_handle"}
-        twin.__dict__.update(
-            state, parameters=type(self.parameters)(self.parameters), results=results
-        )
-        twin._share(self._session)  # noqa: SLF001  its own class
+    def _copied(self, results: dict[str, Any]) -> Self:
+        twin = super()._copied(results)
+        twin._share(self._session)  # noqa: SLF001  a handle of its own
         return twin
 
     def __getstate__(self) -> dict[str, Any]:
