@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     )
     from .evaluation.evaluate import evaluate
     from .evaluation.result import Evaluation
+    from .evaluation.tasks.map import map
+    from .evaluation.tasks.result import TaskResult
     from .ipi.calculator import IPICalculator
     from .ipi.driver import serve
     from .maintenance.fetch import fetch
@@ -48,12 +50,14 @@ _MODULES = {
     "RootstockCalculator": "calculator",
     "RootstockError": "errors",
     "StartupError": "errors",
+    "TaskResult": "evaluation.tasks.result",
     "WorkerSpec": "runtime.spec",
     "available": "maintenance.install",
     "evaluate": "evaluation.evaluate",
     "fetch": "maintenance.fetch",
     "find_root": "settings.root",
     "install": "maintenance.install",
+    "map": "evaluation.tasks.map",
     "prepare": "runtime.preparation",
     "serve": "ipi.driver",
     "verify": "conformance",
@@ -71,6 +75,7 @@ __all__ = [
     "RootstockCalculator",
     "RootstockError",
     "StartupError",
+    "TaskResult",
     "WorkerSpec",
     "__version__",
     "available",
@@ -78,6 +83,7 @@ __all__ = [
     "fetch",
     "find_root",
     "install",
+    "map",
     "prepare",
     "serve",
     "verify",
