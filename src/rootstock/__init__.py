@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     )
     from .evaluation.evaluate import evaluate
     from .evaluation.result import Evaluation
-    from .evaluation.tasks.map import map
+    from .evaluation.tasks.map import map  # noqa: A004  its public name
     from .evaluation.tasks.result import TaskResult
     from .ipi.calculator import IPICalculator
     from .ipi.driver import serve

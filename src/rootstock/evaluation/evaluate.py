@@ -133,6 +133,7 @@ def check_positive(name: str, value: Any) -> None:
 
 
 def check_on_error(on_error: str) -> None:
+    """Raise :class:`ConfigurationError` unless a value of `on_error` is a known one."""
     if on_error not in ("return", "raise"):
         msg = f"on_error={on_error!r} must be 'return' or 'raise'"
         raise ConfigurationError(msg)

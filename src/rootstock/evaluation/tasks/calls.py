@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Optional, Protocol
 
 from ase.calculators.calculator import all_properties
 
-from ...errors import CalculationError, PropertyMissingError, RootstockError
+from ...errors import CalculationError, PropertyMissingError
 from ..chunk import Chunk, Wanted, evaluate_chunk
 from ..engine import DEFAULT_PROPERTIES, Item
 from ..policy import Policies
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from ...runtime.session import Session
     from ..chunk import Evaluated
     from ..evaluator import Evaluator, Outcome
-    from ..policy import Policy
 
 __all__ = ["Calls", "EvaluatorCalls", "Reply", "Request", "SessionCalls"]
 
@@ -174,7 +173,7 @@ class SessionCalls:
         items = [Item(request.index, request.structure) for request in requests]
         groups: dict[tuple[str, ...], list[Item]] = defaultdict(list)
         for request, item in zip(requests, items):
-            groups[(*request.required, *request.further)].append(item)
+            groups[request.required + request.further].append(item)
         replies: dict[int, Reply] = {}
         for properties, group in groups.items():
             for evaluated in self._evaluate(group, Wanted(properties, required=False)):
@@ -184,9 +183,9 @@ class SessionCalls:
 
     def _evaluate(self, items: list[Item], wanted: Wanted) -> Iterable[Evaluated]:
         session, policy = self._session, self._policy
-        if policy.together and policy.check is not None:
-            if set(wanted.properties) <= set(policy.check.properties):
-                return self._in_batches(items, wanted)
+        checked = () if policy.check is None else policy.check.properties
+        if policy.together and set(wanted.properties) <= set(checked):
+            return self._in_batches(items, wanted)
         chunk = Chunk(tuple(items), wanted)
         usual = set(wanted.properties) <= set(policy.wanted.properties)
         if len(items) > 1 and usual and policy.needs_check():
@@ -198,7 +197,9 @@ class SessionCalls:
         budget, pace = self._policy.budget, self._policy.pace
         waiting = sorted(items, key=lambda item: -item.natoms)
         while waiting:
-            room, batch, rest = budget.atoms, [], []
+            room = budget.atoms
+            batch: list[Item] = []
+            rest: list[Item] = []
             for item in waiting:
                 if not batch or item.natoms <= room:
                     batch.append(item)

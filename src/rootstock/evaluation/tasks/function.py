@@ -35,9 +35,7 @@ class TaskFunction:
     """
 
     def __init__(self, function: Callable[..., Any], seed: int) -> None:
-        if not callable(function):
-            msg = f"function={function!r} has to be a function that takes Atoms"
-            raise ConfigurationError(msg)
+        _check_callable(function)
         if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
             msg = f"seed={seed!r} must be an integer, 0 or larger"
             raise ConfigurationError(msg)
@@ -50,6 +48,12 @@ class TaskFunction:
         if self._takes_rng:
             return self.function(atoms, rng=np.random.default_rng([self._seed, index]))
         return self.function(atoms)
+
+
+def _check_callable(function: Any) -> None:
+    if not callable(function):
+        msg = f"function={function!r} has to be a function that takes Atoms"
+        raise ConfigurationError(msg)
 
 
 def _takes_rng(function: Callable[..., Any]) -> bool:

@@ -18,14 +18,13 @@ import greenlet
 
 from ...errors import ConfigurationError
 from .calculator import TaskCalculator, detach
-from .calls import Reply, Request
 from .inputs import copy_of
 from .task import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
-    from .calls import Calls
+    from .calls import Calls, Reply, Request
     from .function import TaskFunction
     from .inputs import Given, Source
 
@@ -105,7 +104,7 @@ class Hub:
 
     def run(
         self, source: Source, on_round: Callable[[int], object] = lambda _: None
-    ) -> Iterator[Finished]:
+    ) -> Generator[Finished, None, None]:
         """Yield the outcomes of all tasks as they end; closing the iterator ends the functions.
 
         Parameters
@@ -204,8 +203,8 @@ class Hub:
             reply = self._calls.evaluate_now(request)
             self.steps += 1
             return reply
-        reply = self._main.switch(_Waiting(current, request))
-        return reply  # noqa: RET504  a type for what switch() returns
+        reply: Reply = self._main.switch(_Waiting(current, request))
+        return reply
 
     def _switch(self, index: int, thread: Any, *values: Any) -> None:
         """Let a function go on until it waits again or ends."""

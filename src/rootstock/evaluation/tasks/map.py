@@ -24,7 +24,7 @@ from .processes import TaskProcesses, pickle_function
 from .result import TaskResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Sequence
 
     from ase import Atoms
     from typing_extensions import Unpack
@@ -120,27 +120,20 @@ def map(  # noqa: A001, PLR0913  its name says what it does; keywords that users
         if number is not None:
             check_positive(name, number)
     task_function = TaskFunction(function, seed)
+    total = len(structures) if isinstance(structures, Sized) else None
     engine: _Engine
     if isinstance(model, (str, WorkerSpec)):
         setup = Setup(b"", prepare(model, **arguments), batch_atoms, exact, max_active)
-        setups = _setups(setup, processes, devices)
-        if len(setups) == 1:
-            calls = SessionCalls(Session(setups[0].spec), batch_atoms, exact=exact)
-            engine = Hub(task_function, calls, max_active)
-        else:
-            pickled = pickle_function(task_function)
-            total = len(structures) if isinstance(structures, Sized) else None
-            engine = TaskProcesses([replace(s, function=pickled) for s in setups], total)
+        engine = _engine(task_function, _setups(setup, processes, devices), total)
     else:
-        given = {"devices": devices, "batch_atoms": batch_atoms, "exact": exact or None}
-        extra = [name for name, value in {**given, **arguments}.items() if value is not None]
-        if extra or processes > 1:
-            extra += ["processes"] * (processes > 1)
+        several = None if processes == 1 else processes
+        given = {"processes": several, "devices": devices, "batch_atoms": batch_atoms, **arguments}
+        extra = [name for name, value in given.items() if value is not None]
+        if extra:
             msg = f"{', '.join(extra)}: these belong to a model string, not to an evaluator"
             raise ConfigurationError(msg)
         engine = Hub(task_function, EvaluatorCalls(model), max_active)
     inputs = Inputs(structures, ordered=ordered)
-    total = len(structures) if isinstance(structures, Sized) else None
     return _results(inputs, engine, on_error, _Watch(reporter(progress), total))
 
 
@@ -152,7 +145,7 @@ class _Engine(Protocol):
 
     def run(
         self, source: Source, on_round: Callable[[int], object] = ...
-    ) -> Iterator[Finished]: ...
+    ) -> Generator[Finished, None, None]: ...
 
     def close(self) -> None: ...
 
@@ -165,6 +158,16 @@ def _setups(setup: Setup, processes: int, devices: Optional[Sequence[str]]) -> l
     names = list(devices or [setup.spec.device])
     chosen = [names[number % len(names)] for number in range(max(processes, len(names)))]
     return [replace(setup, spec=spec) for spec in pool_specs(setup.spec, chosen)]
+
+
+def _engine(function: TaskFunction, setups: list[Setup], total: Optional[int]) -> _Engine:
+    """Return what runs the tasks: one hub in this process, or one in each of several."""
+    if len(setups) > 1:
+        pickled = pickle_function(function)
+        return TaskProcesses([replace(setup, function=pickled) for setup in setups], total)
+    (setup,) = setups
+    calls = SessionCalls(Session(setup.spec), setup.batch_atoms, exact=setup.exact)
+    return Hub(function, calls, setup.max_active)
 
 
 def _results(
@@ -184,7 +187,7 @@ def _results(
         if inputs.error is not None:
             raise inputs.error
     finally:
-        finished.close()  # type: ignore[attr-defined]  a generator
+        finished.close()
         engine.close()
         watch.close()
 

@@ -23,7 +23,7 @@ from .messages import Done, Failed, Ready, Sent, Setup, Steps, Wanted, unpickle_
 from .process import MARK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from .function import TaskFunction
     from .inputs import Given, Source
@@ -96,7 +96,7 @@ class TaskProcesses:
 
     def run(
         self, source: Source, on_round: Callable[[int], object] = lambda _: None
-    ) -> Iterator[Finished]:
+    ) -> Generator[Finished, None, None]:
         """Yield the outcomes of all tasks as they end; closing the iterator ends the processes.
 
         Parameters
