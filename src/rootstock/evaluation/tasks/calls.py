@@ -59,6 +59,13 @@ class Request:
         """Number of atoms."""
         return len(self.structure.positions)
 
+    @property
+    def properties(self) -> tuple[str, ...]:
+        """All of them, in an order that does not depend on which one was asked for."""
+        names = set(self.required + self.further)
+        usual = [name for name in DEFAULT_PROPERTIES if name in names]
+        return (*usual, *sorted(names.difference(usual)))
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -132,6 +139,7 @@ class SessionCalls:
         self._policies = Policies(wanted, batch_atoms, exact=exact)
         self._implemented: tuple[str, ...] = ()
         self._provenances: dict[tuple[bool, int], Any] = {}
+        self._checked: set[Wanted] = set()
 
     @property
     def implemented(self) -> tuple[str, ...]:
@@ -173,7 +181,7 @@ class SessionCalls:
         items = [Item(request.index, request.structure) for request in requests]
         groups: dict[tuple[str, ...], list[Item]] = defaultdict(list)
         for request, item in zip(requests, items):
-            groups[request.required + request.further].append(item)
+            groups[request.properties].append(item)
         replies: dict[int, Reply] = {}
         for properties, group in groups.items():
             for evaluated in self._evaluate(group, Wanted(properties, required=False)):
@@ -182,15 +190,25 @@ class SessionCalls:
         return [replies[id(item)] for item in items]
 
     def _evaluate(self, items: list[Item], wanted: Wanted) -> Iterable[Evaluated]:
-        session, policy = self._session, self._policy
-        checked = () if policy.check is None else policy.check.properties
-        if policy.together and set(wanted.properties) <= set(checked):
+        policy = self._policy
+        checked = DEFAULT_PROPERTIES if policy.check is None else policy.check.properties
+        is_covered = set(wanted.properties) <= set(checked)
+        if policy.together and is_covered:
             return self._in_batches(items, wanted)
         chunk = Chunk(tuple(items), wanted)
-        usual = set(wanted.properties) <= set(policy.wanted.properties)
-        if len(items) > 1 and usual and policy.needs_check():
-            return policy.check_on(session, replace(chunk, wanted=policy.wanted))
-        return evaluate_chunk(session, chunk, policy.budget, policy.pace)
+        if len(items) > 1 and self._needs_check(wanted, is_covered=is_covered):
+            more = [name for name in wanted.properties if name not in checked]
+            both = Wanted((*checked, *more), required=False)
+            return policy.check_on(self._session, replace(chunk, wanted=both))
+        return evaluate_chunk(self._session, chunk, policy.budget, policy.pace)
+
+    def _needs_check(self, wanted: Wanted, *, is_covered: bool) -> bool:
+        """Tell if ``evaluate_batch()`` is to be checked: at first, and once for other properties."""
+        policy = self._policy
+        if policy.together and not is_covered and wanted not in self._checked:
+            self._checked.add(wanted)
+            return True
+        return policy.needs_check()
 
     def _in_batches(self, items: list[Item], wanted: Wanted) -> Iterator[Evaluated]:
         """Cut batches that fit into the budget, the largest structures first."""

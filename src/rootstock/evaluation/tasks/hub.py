@@ -97,6 +97,7 @@ class Hub:
         self._max_active = max_active
         self._note_active = note_active
         self._tasks: dict[Task, Any] = {}  # those that run, and their greenlets
+        self._usual: dict[str, None] = {}  # properties that the function asks for
         self._waiting: list[_Waiting] = []
         self._finished: list[Finished] = []
         self._thread = 0
@@ -174,7 +175,7 @@ class Hub:
         return self._calls.has_room(active, waiting, natoms)
 
     def _start(self, given: Given) -> None:
-        task = Task(given.index, self._calls, self._wait)
+        task = Task(given.index, self._calls, self._wait, self._usual)
         thread = greenlet.greenlet(self._run, parent=self._main)
         thread.gr_context = contextvars.copy_context()
         self._tasks[task] = thread
@@ -200,9 +201,8 @@ class Hub:
         current = greenlet.getcurrent()
         if threading.get_ident() != self._thread or current is self._main:
             # Another thread, as of NEB(parallel=True), can't switch; the results' reader must not.
-            reply = self._calls.evaluate_now(request)
             self.steps += 1
-            return reply
+            return self._calls.evaluate_now(request)
         reply: Reply = self._main.switch(_Waiting(current, request))
         return reply
 

@@ -120,14 +120,15 @@ class TaskProcesses:
                 self._processes.append(_Process(setup))
             while True:
                 self._hand_out(source)
-                refused, self._refused = self._refused, []
-                yield from refused
-                if not refused and not self._is_busy() and source.peek(0) is None:
-                    break
-                if self._is_busy():
+                if self._refused:
+                    refused, self._refused = self._refused, []
+                    yield from refused
+                elif self._is_busy() or source.peek(0) is not None:
                     for process in self._ready():
                         yield from self._events(process)
                     on_round(self.steps)
+                else:
+                    break
             self._finish()
         finally:
             self.close()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Task"]
 
 #: What nearly every function asks for next, of the same structure.
-_USUAL = ("energy", "forces")
+_ALWAYS = ("energy", "forces")
 
 
 class Task:
@@ -31,6 +31,8 @@ class Task:
         Evaluates them.
     wait : callable
         Returns the reply to a request, when the hub has evaluated it.
+    usual : dict
+        The properties that tasks of the same function asked for, as keys; added to.
 
     Attributes
     ----------
@@ -44,7 +46,13 @@ class Task:
         How results were computed: that of a batch if there was one. None before the first call.
     """
 
-    def __init__(self, index: int, calls: Calls, wait: Callable[[Request], Reply]) -> None:
+    def __init__(
+        self,
+        index: int,
+        calls: Calls,
+        wait: Callable[[Request], Reply],
+        usual: dict[str, None],
+    ) -> None:
         self.index = index
         self.model = calls.model
         self.steps = 0
@@ -52,7 +60,8 @@ class Task:
         self._calls: Optional[Calls] = calls
         self._wait = wait
         self._implemented = calls.implemented
-        self._asked_before: dict[str, None] = {}
+        self._usual = usual
+        self._lacking: set[str] = set()
         self._lock = threading.Lock()  # threads of the function count steps
 
     @property
@@ -84,15 +93,17 @@ class Task:
                 self.provenance = reply.provenance
         if isinstance(reply.outcome, Exception):
             raise reply.outcome
-        for name in required:
-            if name in reply.outcome:
-                self._asked_before[name] = None
+        self._usual.update(dict.fromkeys(n for n in required if n in reply.outcome))
+        self._lacking.update(n for n in further if n not in reply.outcome)  # molecules: stress
         return reply.outcome
 
     def _further(self, required: tuple[str, ...]) -> tuple[str, ...]:
-        """Return what the function is likely to ask for too: one call then returns all of it."""
-        names = dict.fromkeys((*_USUAL, *self._asked_before))
-        return tuple(n for n in names if n in self._implemented and n not in required)
+        """Return what the function is likely to ask for too.
+
+        One call then returns all of it, and tasks that ask for the same share a batch.
+        """
+        known = set(self._implemented) - self._lacking
+        return tuple(known.intersection((*_ALWAYS, *self._usual)).difference(required))
 
     def end(self) -> None:
         """Let calculators refuse further calls."""
@@ -113,7 +124,7 @@ class Task:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state of a task that has ended: a copy elsewhere can't reach the hub."""
-        left_out = ("_calls", "_wait", "_lock")
+        left_out = ("_calls", "_wait", "_lock", "_usual")
         return {name: value for name, value in vars(self).items() if name not in left_out}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
