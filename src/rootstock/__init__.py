@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     )
     from .evaluation.evaluate import evaluate
     from .evaluation.result import Evaluation
+    from .evaluation.tasks.map import map  # noqa: A004  its public name
+    from .evaluation.tasks.result import TaskResult
     from .ipi.calculator import IPICalculator
     from .ipi.driver import serve
     from .maintenance.fetch import fetch
@@ -50,12 +52,14 @@ _MODULES = {
     "RootstockCalculator": "calculator",
     "RootstockError": "errors",
     "StartupError": "errors",
+    "TaskResult": "evaluation.tasks.result",
     "WorkerSpec": "runtime.spec",
     "available": "maintenance.install",
     "evaluate": "evaluation.evaluate",
     "fetch": "maintenance.fetch",
     "find_root": "settings.root",
     "install": "maintenance.install",
+    "map": "evaluation.tasks.map",
     "prepare": "runtime.preparation",
     "serve": "ipi.driver",
     "verify": "conformance",
@@ -74,6 +78,7 @@ __all__ = [
     "RootstockCalculator",
     "RootstockError",
     "StartupError",
+    "TaskResult",
     "WorkerSpec",
     "__version__",
     "available",
@@ -81,6 +86,7 @@ __all__ = [
     "fetch",
     "find_root",
     "install",
+    "map",
     "prepare",
     "serve",
     "verify",

@@ -5,10 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NoReturn, Optional
-
-import numpy as np
-from ase.calculators.calculator import all_changes, all_properties
+from typing import TYPE_CHECKING, Any, Optional
 
 from .evaluation.evaluate import check_positive, evaluations
 from .evaluation.pool import Pool, PoolOptions
@@ -17,11 +14,11 @@ from .runtime.arguments import make_spec, refuse_unknown, signature
 from .runtime.handle import SessionHandle
 from .runtime.preparation import prepare
 from .runtime.session import Session
-from .structure_calculator import StructureCalculator, refuse_property
+from .structure_calculator import StructureCalculator
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Iterable
+    from contextlib import AbstractContextManager
 
     from ase import Atoms
     from typing_extensions import Self, Unpack
@@ -34,15 +31,6 @@ if TYPE_CHECKING:
     from .support.progress import Progress
 
 __all__ = ["RootstockCalculator"]
-
-
-class _ImplementedProperties:
-    """ASE's list of properties on the class; the model's own on an instance."""
-
-    def __get__(self, instance: Optional[RootstockCalculator], owner: type) -> list[str]:
-        if instance is None:
-            return list(all_properties)
-        return list(instance.report.implemented_properties)
 
 
 class RootstockCalculator(StructureCalculator):
@@ -98,8 +86,6 @@ class RootstockCalculator(StructureCalculator):
     xx yy zz yz xz xy).
     """
 
-    name = "rootstock"
-    implemented_properties = _ImplementedProperties()
     __signature__ = signature()
 
     def __init__(
@@ -184,62 +170,23 @@ class RootstockCalculator(StructureCalculator):
         """Model, environment, device and versions behind the results; starts the worker."""
         return self._ready().provenance
 
-    # --- ASE ------------------------------------------------------------------------------------
+    # --- where results come from ------------------------------------------------------------------
 
-    def calculate(
-        self,
-        atoms: Optional[Atoms] = None,
-        properties: Iterable[str] = ("energy",),
-        system_changes: Iterable[str] = all_changes,  # noqa: ARG002  ASE's; changes are detected here
-    ) -> None:
-        """Calculate `properties` of `atoms`; :attr:`results` then holds all results of the model.
-
-        Raises
-        ------
-        StructureError
-            No atoms, or positions that are not finite.
-        PropertyMissingError
-            The model has no such property.
-        ModelError, WorkerDiedError, CallTimeoutError
-            The calculation failed; the next one may be tried on this same calculator.
-        """
-        self._calculate(atoms, property_names(properties))
-
-    def _call_lock(self) -> threading.RLock:
+    def _locked(self) -> AbstractContextManager[object]:
         return self._session.lock
 
-    def _is_absent(self, name: str) -> bool:
-        """Tell if the model is known to lack a property; starts no worker."""
+    def _model(self) -> str:
+        return self._session.spec.model
+
+    def _implemented(self) -> tuple[str, ...]:
+        return self.report.implemented_properties
+
+    def _known_properties(self) -> Optional[tuple[str, ...]]:
         started = self._session.started
-        return started is not None and name not in started.implemented_properties
+        return None if started is None else started.implemented_properties
 
-    def _evaluate(self, structure: Structure, wanted: tuple[str, ...]) -> None:
-        """Add the worker's results for `structure` to :attr:`results`."""
-        self.results.update(self.results_of(structure, wanted))
-
-    def _refuse_property(self, name: str) -> NoReturn:
-        refuse_property(
-            name, self._session.spec.model, self.report.implemented_properties, self.results
-        )
-
-    def get_spin_polarized(self) -> bool:
-        """Return whether the model has magnetic moments."""
-        return "magmoms" in self.report.implemented_properties
-
-    def results_of(self, structure: Structure, wanted: tuple[str, ...]) -> Results:
-        """Return the model's results of a structure; :attr:`results` stay as they are.
-
-        Raises
-        ------
-        PropertyMissingError, ModelError, WorkerDiedError, CallTimeoutError
-            As for :meth:`calculate`.
-        """
-        session = self._ready()
-        implemented = session.report().implemented_properties
-        for name in wanted:
-            if name not in implemented:
-                self._refuse_property(name)
-        return session.evaluate_one(structure, wanted)
+    def _calculated(self, structure: Structure, wanted: tuple[str, ...]) -> Results:
+        return self._ready().evaluate_one(structure, wanted)
 
     def with_own_workers(self) -> Self:
         """Return a copy that starts its own worker, from the same build."""
@@ -286,26 +233,9 @@ class RootstockCalculator(StructureCalculator):
 
     # --- copies ---------------------------------------------------------------------------------
 
-    def __copy__(self) -> Self:
-        """Return a copy that shares the worker."""
-        return self._copied(dict(self.results))
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """Return a copy that shares the worker."""
-        results = {
-            name: value.copy() if isinstance(value, np.ndarray) else value
-            for name, value in self.results.items()
-        }
-        memo[id(self)] = twin = self._copied(results)
-        return twin
-
     def _copied(self, results: dict[str, Any]) -> Self:
-        twin = type(self).__new__(type(self))
-        state = {k: v for k, v in vars(self).items() if k != "_handle"}
-        twin.__dict__.update(
-            state, parameters=type(self.parameters)(self.parameters), results=results
-        )
-        twin._share(self._session)  # noqa: SLF001  its own class
+        twin = super()._copied(results)
+        twin._share(self._session)  # noqa: SLF001  a handle of its own
         return twin
 
     def __getstate__(self) -> dict[str, Any]:

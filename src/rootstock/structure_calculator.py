@@ -1,58 +1,93 @@
-"""An ASE calculator that keeps its results until anything changes that a model may read."""
+"""The base of Rootstock's ASE calculators: when a result is calculated again, ASE's interface."""
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, NoReturn, Optional
 
 import numpy as np
-from ase.calculators.calculator import Calculator, all_changes, compare_atoms
+from ase.calculators.calculator import Calculator, all_changes, all_properties, compare_atoms
 
 from .errors import ConfigurationError, PropertyMissingError, StructureError
 from .structures import from_atoms, to_atoms
 from .support.suggestions import did_you_mean, similar_names
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from ase import Atoms
+    from typing_extensions import Self
 
-    from .protocol.data import Structure
+    from .protocol.data import Results, Structure
 
-__all__ = ["StructureCalculator", "refuse_property"]
+__all__ = ["StructureCalculator"]
+
+
+class _ImplementedProperties:
+    """ASE's list of properties on the class; the model's own on an instance."""
+
+    def __get__(self, instance: Optional[StructureCalculator], owner: type) -> list[str]:
+        if instance is None:
+            return list(all_properties)
+        return list(instance._implemented())  # noqa: SLF001  the same module
 
 
 class StructureCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
-    """The part of ASE's interface that does not depend on what evaluates structures.
+    """An ASE calculator that calculates again when anything changed that a model may read.
 
-    ASE's own cache compares positions, cell, species and a few more. Models read more: tags,
-    further arrays, ``info``.
+    Subclasses say where results come from: :meth:`_calculated`, :meth:`_implemented` and
+    :meth:`_model`. Where calls may come from several threads, :meth:`_locked` serialises them.
     """
+
+    name = "rootstock"
+    implemented_properties = _ImplementedProperties()
 
     def __init__(self) -> None:
         self.results: dict[str, Any] = {}
         self._structure: Optional[Structure] = None
         super().__init__()
 
-    def _call_lock(self) -> threading.RLock:
-        """Return the lock that is held during every call."""
+    def _calculated(self, structure: Structure, wanted: tuple[str, ...]) -> Results:
+        """Return the model's results for `structure`; `wanted` are properties that it has."""
         raise NotImplementedError
 
-    def _is_absent(self, name: str) -> bool:
-        """Tell if a property is known not to exist."""
+    def _implemented(self) -> Sequence[str]:
+        """Return the model's properties; may start a worker."""
         raise NotImplementedError
 
-    def _evaluate(self, structure: Structure, wanted: tuple[str, ...]) -> None:
-        """Add results of `structure` to :attr:`results`."""
+    def _known_properties(self) -> Optional[Sequence[str]]:
+        """Return the model's properties if they are known without starting a worker."""
         raise NotImplementedError
 
-    def _refuse_property(self, name: str) -> NoReturn:
-        """Raise :class:`PropertyMissingError` for a property."""
+    def _model(self) -> str:
+        """Return the model string, for messages."""
         raise NotImplementedError
 
-    def _calculate(self, atoms: Optional[Atoms], wanted: tuple[str, ...]) -> None:
-        with self._call_lock():
-            self._evaluate(self._current_structure(atoms), wanted)
+    def _locked(self) -> contextlib.AbstractContextManager[object]:
+        return contextlib.nullcontext()
+
+    def calculate(
+        self,
+        atoms: Optional[Atoms] = None,
+        properties: Iterable[str] = ("energy",),
+        system_changes: Iterable[str] = all_changes,  # noqa: ARG002  ASE's; changes are detected here
+    ) -> None:
+        """Calculate `properties` of `atoms`; :attr:`results` then holds all results of the model.
+
+        Raises
+        ------
+        StructureError
+            No atoms, or positions that are not finite.
+        PropertyMissingError
+            The model has no such property.
+        ModelError, WorkerDiedError, CallTimeoutError
+            The calculation failed; the next one may be tried on this same calculator.
+        """
+        wanted = (properties,) if isinstance(properties, str) else tuple(properties)
+        with self._locked():
+            structure = self._current_structure(atoms)
+            results = self.results_of(structure, wanted)
+            self.results.update(results)
 
     def get_property(
         self,
@@ -73,14 +108,16 @@ class StructureCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         PropertyMissingError
             The model has no such property.
         """
-        with self._call_lock():
+        with self._locked():
             structure = self._current_structure(atoms)
-            if self._is_absent(name):
+            known = self._known_properties()
+            if known is not None and name not in known:
                 self._refuse_property(name)
             if name not in self.results:
                 if not allow_calculation:
                     return None
-                self._evaluate(structure, (name,))
+                results = self.results_of(structure, (name,))
+                self.results.update(results)
             if name not in self.results:
                 self._refuse_property(name)
             result = self.results[name]
@@ -98,6 +135,35 @@ class StructureCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             self.results = {}
             self._structure = structure
         return structure
+
+    def results_of(self, structure: Structure, wanted: tuple[str, ...]) -> Results:
+        """Return the results of a structure; :attr:`results` stay as they are.
+
+        Raises
+        ------
+        PropertyMissingError, ModelError, WorkerDiedError, CallTimeoutError
+            As for :meth:`calculate`.
+        """
+        implemented = self._implemented()
+        for name in wanted:
+            if name not in implemented:
+                self._refuse_property(name)
+        return self._calculated(structure, wanted)
+
+    def _refuse_property(self, name: str) -> NoReturn:
+        implemented = self._implemented()
+        if name in implemented:
+            msg = (
+                f"model {self._model()!r} returned no {name} for this structure, although it "
+                f"claims it; it returned {', '.join(self.results)}"
+            )
+            raise PropertyMissingError(msg)
+        hint = did_you_mean(similar_names(name, implemented))
+        msg = (
+            f"model {self._model()!r} has no property {name!r}{hint} "
+            f"It has {', '.join(implemented)}."
+        )
+        raise PropertyMissingError(msg)
 
     @property
     def atoms(self) -> Optional[Atoms]:
@@ -126,33 +192,25 @@ class StructureCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             raise ConfigurationError(msg)
         return {}
 
+    def get_spin_polarized(self) -> bool:
+        """Return whether the model has magnetic moments."""
+        return "magmoms" in self._implemented()
 
-def refuse_property(
-    name: str, model: str, implemented: Iterable[str], returned: Iterable[str]
-) -> NoReturn:
-    """Raise for a property that a model lacks.
+    def __copy__(self) -> Self:
+        """Return a copy that shares the worker."""
+        return self._copied(dict(self.results))
 
-    Parameters
-    ----------
-    name : str
-        The property.
-    model : str
-        Model string.
-    implemented, returned : iterable of str
-        What the model claims, and what it returned for the structure.
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return a copy that shares the worker."""
+        results = {
+            name: value.copy() if isinstance(value, np.ndarray) else value
+            for name, value in self.results.items()
+        }
+        memo[id(self)] = twin = self._copied(results)
+        return twin
 
-    Raises
-    ------
-    PropertyMissingError
-        Always.
-    """
-    implemented = list(implemented)
-    if name in implemented:
-        msg = (
-            f"model {model!r} returned no {name} for this structure, although it claims it; it "
-            f"returned {', '.join(returned)}"
-        )
-        raise PropertyMissingError(msg)
-    hint = did_you_mean(similar_names(name, implemented))
-    msg = f"model {model!r} has no property {name!r}{hint} It has {', '.join(implemented)}."
-    raise PropertyMissingError(msg)
+    def _copied(self, results: dict[str, Any]) -> Self:
+        twin = type(self).__new__(type(self))
+        parameters = type(self.parameters)(self.parameters)
+        twin.__dict__.update(vars(self), parameters=parameters, results=results)
+        return twin

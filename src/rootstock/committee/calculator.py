@@ -7,15 +7,15 @@ import os
 import threading
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Optional, Union
+from typing import TYPE_CHECKING, Any, Optional, Union
 
 import numpy as np
-from ase.calculators.calculator import all_changes, all_properties
+from ase.calculators.calculator import all_properties
 
 from .._version import __version__
 from ..errors import ConfigurationError, RootstockError
 from ..properties import PROPERTIES, property_names, require_properties
-from ..structure_calculator import StructureCalculator, refuse_property
+from ..structure_calculator import StructureCalculator
 from ..structures import from_atoms
 from .alignment import Alignment, fit_alignment
 from .concurrent import evaluate_concurrently
@@ -36,16 +36,6 @@ if TYPE_CHECKING:
     from .members import Member
 
 __all__ = ["Committee"]
-
-
-class _ImplementedProperties:
-    """ASE's list of properties on the class; those of all members on an instance."""
-
-    def __get__(self, instance: Optional[Committee], owner: type) -> list[str]:
-        if instance is None:
-            return list(all_properties)
-        known = [set(member.implemented_properties) for member in instance.members]
-        return [name for name in all_properties if all(name in names for names in known)]
 
 
 class Committee(StructureCalculator):
@@ -77,7 +67,8 @@ class Committee(StructureCalculator):
     -----
     Results are documented at :func:`rootstock.committee.combine`: the mean under ASE's names,
     ``forces_std`` (eV/Å, for each atom), ``forces_std_max``, the members' own values as
-    ``<name>_comm``, and so on. Their spread is disagreement, not an uncertainty, until :meth:`calibrate`.
+    ``<name>_comm``, and so on. Their spread is disagreement, not an uncertainty, until
+    :meth:`calibrate`.
 
     Attributes
     ----------
@@ -92,7 +83,6 @@ class Committee(StructureCalculator):
     """
 
     name = "committee"
-    implemented_properties = _ImplementedProperties()
 
     def __init__(
         self,
@@ -140,44 +130,38 @@ class Committee(StructureCalculator):
 
     # --- ASE ------------------------------------------------------------------------------------
 
-    def calculate(
-        self,
-        atoms: Optional[Atoms] = None,
-        properties: Iterable[str] = ("energy",),
-        system_changes: Iterable[str] = all_changes,  # noqa: ARG002  ASE's; changes are detected here
-    ) -> None:
-        """Calculate; :attr:`results` then holds the committee's results.
+    def _locked(self) -> threading.RLock:
+        return self._lock
+
+    def _model(self) -> str:
+        return " + ".join(self.names)
+
+    def _implemented(self) -> list[str]:
+        known = [set(member.implemented_properties) for member in self.members]
+        return [name for name in all_properties if all(name in names for names in known)]
+
+    def _known_properties(self) -> None:
+        """Return nothing: results have more names than ASE's."""
+
+    def results_of(self, structure: Structure, wanted: tuple[str, ...]) -> dict[str, Any]:
+        """Return the committee's results of a structure; :attr:`results` stay as they are.
 
         Raises
         ------
-        StructureError
-            No atoms, or positions that are not finite.
         RootstockError
             A member failed; the message names it.
         """
-        self._calculate(atoms, property_names(properties))
-
-    def _call_lock(self) -> threading.RLock:
-        return self._lock
-
-    def _is_absent(self, name: str) -> bool:
-        return name in PROPERTIES and any(
-            member._is_absent(name)  # noqa: SLF001  the package's own
-            for member in self.members
-        )
-
-    def _refuse_property(self, name: str) -> NoReturn:
-        known = [*self.implemented_properties, *self.results]
-        refuse_property(name, " + ".join(self.names), dict.fromkeys(known), self.results)
-
-    def _evaluate(self, structure: Structure, wanted: tuple[str, ...]) -> None:
-        self._fit_if_needed()
-        results = self._combined(structure, wanted)
-        self.results.update(results)
+        with self._lock:
+            self._fit_if_needed()
+            return self._combined(structure, wanted)
 
     def _combined(self, structure: Structure, wanted: tuple[str, ...]) -> dict[str, Any]:
         asked = dict.fromkeys(("energy", "forces", *(n for n in wanted if n in PROPERTIES)))
-        asked = {name: None for name in asked if name in wanted or not self._is_absent(name)}
+        implemented = self._implemented()
+        for name in asked:
+            if name in wanted and name not in implemented:
+                self._refuse_property(name)
+        asked = {name: None for name in asked if name in implemented}
         results = self._of_members(structure, tuple(asked))
         aligned = None
         if self.alignment is not None and not self.dropped:
@@ -280,12 +264,6 @@ class Committee(StructureCalculator):
 
     # --- i-PI -----------------------------------------------------------------------------------
 
-    def results_of(self, structure: Structure, wanted: tuple[str, ...]) -> dict[str, Any]:
-        """Return the committee's results of a structure; :attr:`results` stay as they are."""
-        with self._lock:
-            self._fit_if_needed()
-            return self._combined(structure, wanted)
-
     def prepare(self) -> None:
         """Build the members' environments if needed, one after the other."""
         for member in self.members:
@@ -340,17 +318,10 @@ class Committee(StructureCalculator):
 
     # --- copies ---------------------------------------------------------------------------------
 
-    def __copy__(self) -> Committee:
-        """Return a copy that shares the workers."""
-        twin = type(self).__new__(type(self))
-        twin.__setstate__(self.__getstate__())
+    def _copied(self, results: dict[str, Any]) -> Committee:
+        twin = super()._copied(results)
+        twin.__setstate__(twin.__getstate__())
         twin.members = [copy.copy(member) for member in self.members]
-        twin.results = copy.deepcopy(self.results)
-        return twin
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Committee:
-        """Return a copy that shares the workers."""
-        memo[id(self)] = twin = self.__copy__()
         return twin
 
     def __getstate__(self) -> dict[str, Any]:

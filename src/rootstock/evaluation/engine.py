@@ -7,7 +7,7 @@ a structure was refused or its results are in a store. An engine yields an outco
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Optional, Protocol, Union
+from typing import TYPE_CHECKING, Any, Optional, Protocol, TypeVar, Union
 
 if TYPE_CHECKING:
     from collections import deque
@@ -132,17 +132,25 @@ class OneByOne:
         """Do nothing: the evaluator is its owner's."""
 
 
-def in_order(completed: Iterable[Completed], indices: deque[int]) -> Iterator[Completed]:
+class _Indexed(Protocol):
+    @property
+    def index(self) -> int: ...
+
+
+_T = TypeVar("_T", bound=_Indexed)
+
+
+def in_order(completed: Iterable[_T], indices: deque[int]) -> Iterator[_T]:
     """Yield outcomes in the order of the input, each as soon as those before it are there.
 
     Parameters
     ----------
-    completed : iterable of Completed
+    completed : iterable of Completed, or of anything else with an index
         In any order.
     indices : deque of int
         The indices of what was read, in the order of the input; those that are yielded go.
     """
-    waiting: dict[int, Completed] = {}
+    waiting: dict[int, _T] = {}
     for entry in completed:
         waiting[entry.index] = entry
         while indices and indices[0] in waiting:

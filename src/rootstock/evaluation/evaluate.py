@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .engine import Engine, Entry
     from .evaluator import Evaluator
 
-__all__ = ["check_positive", "evaluate", "evaluations"]
+__all__ = ["check_on_error", "check_positive", "evaluate", "evaluations"]
 
 
 def evaluate(  # noqa: PLR0913  keywords that users know from the calculator and the command
@@ -97,7 +97,7 @@ def evaluate(  # noqa: PLR0913  keywords that users know from the calculator and
     Exception
         What `structures` raises, after the outcomes of the structures before.
     """
-    _check_on_error(on_error)
+    check_on_error(on_error)
     check_positive("workers_per_device", workers_per_device)
     if batch_atoms is not None:
         check_positive("batch_atoms", batch_atoms)
@@ -132,7 +132,8 @@ def check_positive(name: str, value: Any) -> None:
         raise ConfigurationError(msg)
 
 
-def _check_on_error(on_error: str) -> None:
+def check_on_error(on_error: str) -> None:
+    """Raise :class:`ConfigurationError` unless a value of `on_error` is a known one."""
     if on_error not in ("return", "raise"):
         msg = f"on_error={on_error!r} must be 'return' or 'raise'"
         raise ConfigurationError(msg)
@@ -172,7 +173,7 @@ def evaluations(
     ConfigurationError
         `on_error` is invalid.
     """
-    _check_on_error(on_error)
+    check_on_error(on_error)
     stream = _stream(structures, engine, ordered=ordered)
     hint = length_hint(structures, -1)
     return _watched(stream, on_error, shown or Reporter(), None if hint < 0 else hint)

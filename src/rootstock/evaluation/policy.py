@@ -59,6 +59,11 @@ class Policy:
             return False
         return self._batch_atoms is not None or check.is_faster
 
+    @property
+    def is_decided(self) -> bool:
+        """Whether no check of ``evaluate_batch()`` is to come; one may be under way."""
+        return self._is_decided
+
     def remember(self, session: Session) -> None:
         """Take over what an earlier run recorded about the session's model and device."""
         with self._lock:

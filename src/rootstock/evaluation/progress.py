@@ -28,6 +28,8 @@ class EvaluationProgress:
         Structures in all; None for an iterator of unknown length.
     seconds : float
         Since the start.
+    steps : int
+        Force calls of :func:`rootstock.map` so far; 0 where structures are only evaluated.
     """
 
     done: int = 0
@@ -35,6 +37,7 @@ class EvaluationProgress:
     natoms: int = 0
     total: Optional[int] = None
     seconds: float = 0.0
+    steps: int = 0
 
     @property
     def structures_per_second(self) -> float:
@@ -56,10 +59,11 @@ class EvaluationProgress:
     def __str__(self) -> str:
         """Return one line."""
         total = "" if self.total is None else f" of {self.total}"
-        text = (
-            f"{self.done}{total} structures, {self.structures_per_second:.3g}/s, "
-            f"{self.atoms_per_second:.3g} atoms/s"
-        )
+        text = f"{self.done}{total} structures, {self.structures_per_second:.3g}/s, "
+        if self.steps:
+            text += f"{self.steps} force calls, {self.steps / max(self.seconds, 1e-9):.3g}/s"
+        else:
+            text += f"{self.atoms_per_second:.3g} atoms/s"
         if self.errors:
             text += f", {self.errors} error" + "s" * (self.errors > 1)
         left = self.seconds_left
