@@ -34,7 +34,7 @@ TITLES = {
 PEER = "rootstock==1.6.4"
 TORCH_SIM = "torch-sim-atomistic==0.6.2"
 #: Atoms in a batch of torch-sim on a CPU, where it can't estimate the memory: those of the largest
-#: structure, which was faster than 128, 256, 512 and 1,024.
+#: structure; 128 to 1,024 were not faster.
 _BATCH_ATOMS = 64
 _PEER_SOURCE = """
 
