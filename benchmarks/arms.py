@@ -257,7 +257,10 @@ class Launcher:
             purpose = f"installing {TITLES['torch-sim']}"
             # the oldest of them: most packages have wheels for it
             uv.run(["venv", "--clear", "--python", pythons[-1].path, folder], purpose)
-            uv.run(["pip", "install", "--python", inside, *packages], purpose)
+            # uv refuses an empty variable
+            variables = {"UV_TORCH_BACKEND": os.environ.get("UV_TORCH_BACKEND") or None}
+            command = ["pip", "install", "--python", inside, *packages]
+            uv.run(command, purpose, variables=variables)
             done.write_text("\n".join(packages))
         return inside
 
