@@ -7,7 +7,8 @@ with one. The first names the ``kind`` of calculator and its arguments; each fur
     {"do": "call",     "formula", "natoms", "calls", "seed"}  seconds of each get_forces()
     {"do": "dynamics", "formula", "natoms", "calls", "seed"}  seconds a step of velocity Verlet
     {"do": "start"}                                           seconds to the first energy, twice
-    {"do": "many",     "formula", "count", "seed"}            seconds of a loop over structures
+    {"do": "many",     "formula", "count", "seed"}            seconds for many structures
+    {"do": "check",    "formula", "count", "seed"}            torch-sim: deviations from the model
 """
 
 import importlib.util
@@ -225,6 +226,67 @@ class Floor:
         os._exit(0)
 
 
+class TorchSim:
+    """SevenNet in batches of torch-sim, compared with SevenNet's own calculator.
+
+    Parameters
+    ----------
+    model : str
+        SevenNet's name of the weights.
+    device : str
+        Device of the model.
+    threads : int
+        CPU threads.
+    batch_atoms : int, optional
+        Atoms in a batch, at most; by default torch-sim estimates it, which it can't on a CPU.
+    """
+
+    #: Largest deviations: eV/atom, eV/Å and eV/Å³. The model computes in float32.
+    TOLERANCES = {"energy": 1e-5, "forces": 1e-4, "stress": 1e-5}  # noqa: RUF012  never changed
+
+    def __init__(self, model, device, threads, batch_atoms):
+        import torch
+        import torch_sim
+        from sevenn.calculator import SevenNetCalculator
+        from sevenn.torchsim import SevenNetModel
+
+        torch.set_num_threads(threads)
+        self._static = torch_sim.static
+        self._model = SevenNetModel(model, device=device)
+        self._batcher = torch_sim.BinningAutoBatcher(
+            self._model, memory_scales_with="n_atoms", max_memory_scaler=batch_atoms
+        )
+        self._calc = SevenNetCalculator(model, device=device)
+
+    def many(self, formula, count, seed):
+        structures = many_structures(formula, count, seed)
+        started = time.perf_counter()
+        self._evaluate(structures)
+        return {"seconds": [time.perf_counter() - started]}
+
+    def check(self, formula, count, seed):
+        """Return the largest deviations; raise if one is not within its tolerance."""
+        structures = many_structures(formula, count, seed)
+        deviations = dict.fromkeys(self.TOLERANCES, 0.0)
+        for atoms, values in zip(structures, self._evaluate(structures)):
+            atoms.calc = self._calc
+            differences = {
+                "energy": (values["potential_energy"] - atoms.get_potential_energy()) / len(atoms),
+                "forces": values["forces"] - atoms.get_forces(),
+                "stress": values["stress"] - atoms.get_stress(voigt=False),
+            }
+            for name, difference in differences.items():
+                deviations[name] = max(deviations[name], float(np.abs(difference).max()))
+        if not all(deviations[name] <= most for name, most in self.TOLERANCES.items()):
+            msg = f"torch-sim deviates from SevenNet's calculator: {deviations}"
+            raise ValueError(msg)
+        return deviations
+
+    def _evaluate(self, structures):
+        results = self._static(structures, self._model, autobatcher=self._batcher)
+        return [{name: v.cpu().numpy() for name, v in values.items()} for values in results]
+
+
 def read(sock, buffer):
     """Fill `buffer`; return false at the end of the stream."""
     view = memoryview(buffer)
@@ -260,6 +322,7 @@ KINDS = {
     "peer": Peer,
     "ase": AseSocket,
     "floor": Floor,
+    "torch-sim": TorchSim,
 }
 
 

@@ -10,9 +10,14 @@ import sys
 import tempfile
 from pathlib import Path
 
+from packaging.version import Version
+
 from rootstock import WorkerSpec, find_root, prepare
 from rootstock.environments.build import interpreter_for
+from rootstock.environments.uv import Uv
+from rootstock.errors import BuildError
 from rootstock.runtime.arguments import make_spec
+from rootstock.support.progress import Progress
 
 HERE = Path(__file__).resolve().parent
 SCRIPT = HERE / "arm.py"
@@ -24,8 +29,13 @@ TITLES = {
     "ase": "ASE socket",
     "peer": "rootstock 1.6.4",
     "floor": "bare socket",
+    "torch-sim": "torch-sim 0.6.2",
 }
 PEER = "rootstock==1.6.4"
+TORCH_SIM = "torch-sim-atomistic==0.6.2"
+#: Atoms in a batch of torch-sim on a CPU, where it can't estimate the memory: those of the largest
+#: structure; 128 to 1,024 were not faster.
+_BATCH_ATOMS = 64
 _PEER_SOURCE = """
 
 CHECKPOINTS = {"null": "null"}
@@ -212,6 +222,47 @@ class Launcher:
             "threads": self.threads,
             "options": spec.setup_options,
         }
+
+    def torch_sim(self, text: str) -> Arm:
+        """Start an arm of SevenNet through torch-sim.
+
+        Raises
+        ------
+        BuildError
+            torch-sim can't be installed, for example without a Python that it supports.
+        """
+        python, direct = self.direct(text)
+        config = {
+            "model": direct["argument"] or "7net-0",
+            "device": self.device,
+            "threads": self.threads,
+            "batch_atoms": _BATCH_ATOMS if self.device == "cpu" else None,
+        }
+        return Arm(self._with_torch_sim(python), "torch-sim", config, self.threads)
+
+    def _with_torch_sim(self, python: str) -> Path:
+        """Install torch-sim beside the same SevenNet and PyTorch as `python` has."""
+        uv = Uv(Progress())
+        pythons = [i for i in uv.interpreters() if i.version >= Version("3.12")]
+        if not pythons:
+            msg = f"{TITLES['torch-sim']} needs Python 3.12 or newer, which this machine lacks"
+            raise BuildError(msg)
+        ask = "from importlib.metadata import version as v; print(v('sevenn'), v('torch'))"
+        printed = subprocess.run([python, "-I", "-c", ask], check=True, capture_output=True)
+        sevenn, torch = (Version(text).public for text in printed.stdout.decode().split())
+        packages = [TORCH_SIM, f"sevenn[torchsim]=={sevenn}", f"torch=={torch}"]
+        folder = self._work / "torch-sim"
+        done, inside = folder / "done", folder / "bin" / "python"
+        if not done.exists() or done.read_text().split() != packages:
+            purpose = f"installing {TITLES['torch-sim']}"
+            # the oldest of them: most packages have wheels for it
+            uv.run(["venv", "--clear", "--python", pythons[-1].path, folder], purpose)
+            # uv refuses an empty variable
+            variables = {"UV_TORCH_BACKEND": os.environ.get("UV_TORCH_BACKEND") or None}
+            command = ["pip", "install", "--python", inside, *packages]
+            uv.run(command, purpose, variables=variables)
+            done.write_text("\n".join(packages))
+        return inside
 
     def _with_stopwatch(self, file: Path) -> str:
         copy = self._work / f"timed_{file.name}"

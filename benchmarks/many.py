@@ -1,19 +1,22 @@
-"""Many structures: ASE's loop in one process against one worker, two workers and batches."""
+"""Many structures: ASE's loop in one process against workers, batches and torch-sim."""
 
 from __future__ import annotations
 
 import contextlib
 import statistics
+import sys
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rootstock import prepare
+from rootstock.errors import BuildError
 from rootstock.evaluation.evaluate import evaluations
 from rootstock.evaluation.pool import Pool, PoolOptions, pool_specs
 from rootstock.runtime.arguments import make_spec
 
 from .arm import many_structures
+from .arms import TITLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
 
 #: Arms beside ASE's loop: workers, and whether batches may be used.
 KINDS = {"one worker": (1, True), "two workers": (2, True), "batches": (1, False)}
+#: Models that are measured through torch-sim as well.
+TORCH_SIM = ("sevennet",)
+_LOOP = "ASE loop"
 _MOST_ROUNDS = 60
 
 
@@ -50,12 +56,25 @@ def many(
     rows = []
     for name in names:
         with contextlib.ExitStack() as stack:
-            loop = stack.enter_context(contextlib.closing(_loop(launcher, name)))
+            arms = {_LOOP: stack.enter_context(contextlib.closing(_loop(launcher, name)))}
+            if name in TORCH_SIM:
+                try:
+                    arm = launcher.torch_sim(name)
+                except BuildError as error:
+                    print(error, file=sys.stderr)
+                    rows.append(_left_out(name, error))
+                else:
+                    arms[TITLES["torch-sim"]] = stack.enter_context(contextlib.closing(arm))
             pools = {kind: _pool(launcher, name, *how) for kind, how in KINDS.items()}
             for pool in pools.values():
                 stack.enter_context(contextlib.closing(pool))
-            rows += _rounds(name, formula(name), loop, pools, seconds, count)
+            rows += _rounds(name, formula(name), arms, pools, seconds, count)
     return rows
+
+
+def _left_out(name, error) -> dict:
+    reason = str(error).partition(". uv's output")[0]
+    return {"model": name, "kind": TITLES["torch-sim"], "left_out": reason}
 
 
 def _loop(launcher, name):
@@ -74,17 +93,23 @@ def _pool(launcher, name, workers, exact):
     return Pool(pool_specs(spec, None, workers), PoolOptions(exact=exact))
 
 
-def _rounds(name, formula, loop, pools, seconds, count) -> list[dict]:
-    pace = loop.ask("many", formula=formula, count=8, seed=0)["seconds"][0] / 8
+def _rounds(name, formula, arms, pools, seconds, count) -> list[dict]:
+    others = [kind for kind in arms if kind != _LOOP]
+    for kind in others:
+        arms[kind].ask("check", formula=formula, count=8, seed=0)
+        arms[kind].ask("many", formula=formula, count=64, seed=0)
+    pace = arms[_LOOP].ask("many", formula=formula, count=8, seed=0)["seconds"][0] / 8
     for pool in pools.values():  # starts workers, checks batches, finds the budget
         _time(pool, many_structures(formula, 64, 0))
-    share = max(4, min(count, int(seconds / pace / (1 + len(pools)) / 7)))
-    rounds = max(7, min(_MOST_ROUNDS, int(seconds / pace / share / (1 + len(pools)))))
-    times: dict[str, list[float]] = {"ASE loop": [], **{kind: [] for kind in pools}}
+    variants = len(arms) + len(pools)
+    share = max(4, min(count, int(seconds / pace / variants / 7)))
+    rounds = max(7, min(_MOST_ROUNDS, int(seconds / pace / share / variants)))
+    times: dict[str, list[float]] = {kind: [] for kind in (_LOOP, *pools, *others)}
     used: set[str] = set()
     for seed in range(1, rounds + 1):
         structures = many_structures(formula, share, seed)
-        times["ASE loop"] += loop.ask("many", formula=formula, count=share, seed=seed)["seconds"]
+        for kind, arm in arms.items():
+            times[kind] += arm.ask("many", formula=formula, count=share, seed=seed)["seconds"]
         order = list(pools) if seed % 2 else list(pools)[::-1]
         for kind in order:
             taken, ways = _time(pools[kind], structures)
@@ -93,7 +118,7 @@ def _rounds(name, formula, loop, pools, seconds, count) -> list[dict]:
                 used |= ways
     rows = []
     for kind, taken in times.items():
-        ratios = [base / value for base, value in zip(times["ASE loop"], taken)]
+        ratios = [base / value for base, value in zip(times[_LOOP], taken)]
         low, middle, high = statistics.quantiles(ratios, n=4)
         rows.append(
             {

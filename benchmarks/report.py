@@ -146,8 +146,10 @@ def _many(rows: list[dict]) -> list[str]:
             f"{row['rounds']} x {row['structures']}",
         ]
         for row in rows
+        if "left_out" not in row
     )
-    return _table(head, cells, left=2)
+    left_out = [f"\nLeft out: {row['left_out']}." for row in rows if "left_out" in row]
+    return [*_table(head, cells, left=2), *left_out]
 
 
 _TABLES = {
