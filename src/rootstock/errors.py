@@ -22,6 +22,7 @@
     │   └── CallTimeoutError (TimeoutError)  no answer within ``timeout``; the worker was stopped
     ├── PropertyMissingError                 the model does not have that property
     │   (PropertyNotImplementedError)
+    ├── ExecutorError                        the executor given to ``evaluate`` failed as a whole
     └── ProtocolError                        the peer does not speak the protocol
         └── PeerClosedError (EOFError)       the peer closed the connection
 
@@ -29,14 +30,16 @@
     InsecureWarning (UserWarning)            other users could change the code that a worker runs
 
 Names in brackets are further base classes, ASE's or built-in, so that code written for ASE catches
-these errors too. Every message says what happened, where, and what to do next.
+these errors too. Every message says what happened, where, and what to do next. All of them pickle with
+their attributes and their cause, because executors send them between processes.
 
 This file is loaded by the worker too, in any Python from 3.9 on.
 """
 
 from __future__ import annotations
 
-from typing import Optional
+import traceback
+from typing import Any, Optional
 
 from ase.calculators.calculator import (
     CalculationFailed,
@@ -52,6 +55,7 @@ __all__ = [
     "CallTimeoutError",
     "ConfigurationError",
     "EnvironmentFileError",
+    "ExecutorError",
     "InsecureWarning",
     "ModelError",
     "OutOfMemoryError",
@@ -74,6 +78,14 @@ __all__ = [
 
 class RootstockError(Exception):
     """Base of every error that Rootstock raises."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the cause too, which exceptions leave out: it may be the model's traceback."""
+        create, args, *rest = super().__reduce__()
+        state = dict(rest[0]) if rest and rest[0] else {}
+        if self.__cause__ is not None:
+            state["__cause__"] = _portable(self.__cause__)
+        return (create, args, state) if state else (create, args)
 
 
 class ConfigurationError(RootstockError, ValueError):
@@ -206,6 +218,13 @@ class PropertyMissingError(RootstockError, PropertyNotImplementedError):  # type
     """The model does not have this property."""
 
 
+class ExecutorError(RootstockError):
+    """The executor given to ``evaluate`` failed as a whole; its own error is the cause.
+
+    What had finished before was returned.
+    """
+
+
 class ProtocolError(RootstockError):
     """The peer sent something that is not the protocol."""
 
@@ -220,6 +239,14 @@ class RemoteTracebackError(Exception):
     def __str__(self) -> str:
         """Return the traceback on lines of its own."""
         return "\n\n" + str(self.args[0] if self.args else "")
+
+
+def _portable(cause: BaseException) -> BaseException:
+    """Return the cause of an error in a form that pickles anywhere."""
+    if isinstance(cause, (RootstockError, RemoteTracebackError)):
+        return cause
+    lines = traceback.format_exception(type(cause), cause, cause.__traceback__)
+    return RemoteTracebackError("".join(lines))
 
 
 class InsecureWarning(UserWarning):

@@ -191,6 +191,8 @@ class Pool:
         self._options = options
         self._sessions = [w if isinstance(w, Session) else Session(w) for w in workers]
         self._owned = [s for s, w in zip(self._sessions, workers) if s is not w]
+        # kept from run to run: an executor's process runs many small chunks through one pool
+        self._policies: dict[Wanted, Policies] = {}
 
     @property
     def provenance(self) -> Provenance:
@@ -241,24 +243,29 @@ class Pool:
             yield first
         else:
             return  # no item: no worker starts
-        run = _Run(self._sessions, self._options, wanted, ordered=ordered)
+        run = _Run(self._sessions, self._policies_for(wanted), wanted, ordered=ordered)
         try:
             yield from run.outcomes(chain([first], waiting))
         finally:
             run.stop()
+
+    def _policies_for(self, wanted: Wanted) -> Policies:
+        if wanted not in self._policies:
+            options = self._options
+            self._policies[wanted] = Policies(wanted, options.batch_atoms, exact=options.exact)
+        return self._policies[wanted]
 
 
 class _Run:
     """One pass over structures."""
 
     def __init__(
-        self, sessions: Sequence[Session], options: PoolOptions, wanted: Wanted, *, ordered: bool
+        self, sessions: Sequence[Session], policies: Policies, wanted: Wanted, *, ordered: bool
     ) -> None:
         self._wanted = wanted
         self._ordered = ordered
         self._backlog = Backlog(len(sessions))
         self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        policies = Policies(wanted, options.batch_atoms, exact=options.exact)
         self._running = [_Worker(s, self._backlog, policies, self._done) for s in sessions]
         self._started: Counter[str] = Counter()
         self._reads_ahead = 0
