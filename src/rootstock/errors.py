@@ -30,7 +30,7 @@
     InsecureWarning (UserWarning)            other users could change the code that a worker runs
 
 Names in brackets are further base classes, ASE's or built-in, so that code written for ASE catches
-these errors too. Every message says what happened, where, and what to do next. All of them pickle with
+these errors too. Every message says what happened, where, and what to do next. Pickled errors keep
 their attributes and their cause, because executors send them between processes.
 
 This file is loaded by the worker too, in any Python from 3.9 on.
@@ -81,11 +81,11 @@ class RootstockError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the cause too, which exceptions leave out: it may be the model's traceback."""
-        create, args, *rest = super().__reduce__()
-        state = dict(rest[0]) if rest and rest[0] else {}
-        if self.__cause__ is not None:
-            state["__cause__"] = _portable(self.__cause__)
-        return (create, args, state) if state else (create, args)
+        reduced = tuple(super().__reduce__())
+        if self.__cause__ is None:
+            return reduced
+        attributes = reduced[2] if len(reduced) > 2 else {}  # noqa: PLR2004  of those, if any
+        return (*reduced[:2], {**attributes, "__cause__": _portable(self.__cause__)})
 
 
 class ConfigurationError(RootstockError, ValueError):
