@@ -118,6 +118,7 @@ class _Run:
         self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._again: deque[_Chunk] = deque()
         self._unfinished: OrderedDict[int, None] = OrderedDict()
+        self._newest = 0  # the index that was read last
         self._provenances: dict[Any, Any] = {}
         self._failures = 0  # in a row
         self._has_succeeded = False
@@ -175,6 +176,7 @@ class _Run:
             except Exception as error:  # noqa: BLE001  raised when what was read is done
                 self._is_exhausted, self._input_error = True, error
             else:
+                self._newest = entry.index
                 if isinstance(entry, Completed):
                     yield entry
                     continue
@@ -187,9 +189,8 @@ class _Run:
     def _has_room(self) -> bool:
         if not self._ordered or not self._unfinished:
             return True
-        lowest, highest = next(iter(self._unfinished)), next(reversed(self._unfinished))
         room = _READ_AHEAD * self._submitter.limit * max(self._last_size, FIRST_STRUCTURES)
-        return highest - lowest < room
+        return self._newest - next(iter(self._unfinished)) < room
 
     # --- from futures to outcomes -----------------------------------------------------------------
 

@@ -270,6 +270,7 @@ class _Run:
         self._started: Counter[str] = Counter()
         self._reads_ahead = 0
         self._outstanding: OrderedDict[int, None] = OrderedDict()
+        self._newest = 0  # the index that was read last
         self._input_error: Optional[Exception] = None
         self._is_exhausted = False
 
@@ -312,6 +313,7 @@ class _Run:
                 self._is_exhausted, self._input_error = True, error
             else:
                 self._outstanding[entry.index] = None
+                self._newest = entry.index
                 if isinstance(entry, Completed):
                     self._done.put(entry)
                 else:
@@ -323,8 +325,8 @@ class _Run:
     def _has_room(self) -> bool:
         if not self._ordered or not self._outstanding:
             return len(self._outstanding) < self._reads_ahead
-        lowest, highest = next(iter(self._outstanding)), next(reversed(self._outstanding))
-        return highest - lowest < self._reads_ahead - 1
+        # what has finished after the lowest one waits for it: the newest index counts
+        return self._newest - next(iter(self._outstanding)) < self._reads_ahead - 1
 
     def _note_start(self, event: _Started) -> None:
         self._started[event.worker.session.spec.device] += 1

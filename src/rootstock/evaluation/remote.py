@@ -12,11 +12,11 @@ import os
 import threading
 import time
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Optional
 
-from ..errors import RootstockError
+from ..errors import RootstockError, WorkerDiedError
 from ..runtime.session import Session
 from .engine import Item
 from .pool import Pool, PoolOptions
@@ -99,6 +99,10 @@ def evaluate_elsewhere(request: Request) -> Reply:
     error, started = None, None
     try:
         with _kept_session(request.spec).in_use() as kept:
+            with suppress(
+                WorkerDiedError
+            ):  # a second start may find the memory that this one lacked
+                kept.session.start()
             kept.session.start()
             started = time.perf_counter()
             items = [Item(index, structure) for index, structure in request.structures]
