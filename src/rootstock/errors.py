@@ -23,6 +23,7 @@
     ├── DisagreementError                    the members of a committee disagree too much
     ├── PropertyMissingError                 the model does not have that property
     │   (PropertyNotImplementedError)
+    ├── ExecutorError                        the executor given to ``evaluate`` failed as a whole
     └── ProtocolError                        the peer does not speak the protocol
         └── PeerClosedError (EOFError)       the peer closed the connection
 
@@ -30,14 +31,16 @@
     InsecureWarning (UserWarning)            other users could change the code that a worker runs
 
 Names in brackets are further base classes, ASE's or built-in, so that code written for ASE catches
-these errors too. Every message says what happened, where, and what to do next.
+these errors too. Every message says what happened, where, and what to do next. Pickled errors keep
+their attributes and their cause, because executors send them between processes.
 
 This file is loaded by the worker too, in any Python from 3.9 on.
 """
 
 from __future__ import annotations
 
-from typing import Optional
+import traceback
+from typing import Any, Optional
 
 from ase.calculators.calculator import (
     CalculationFailed,
@@ -54,6 +57,7 @@ __all__ = [
     "ConfigurationError",
     "DisagreementError",
     "EnvironmentFileError",
+    "ExecutorError",
     "InsecureWarning",
     "ModelError",
     "OutOfMemoryError",
@@ -76,6 +80,14 @@ __all__ = [
 
 class RootstockError(Exception):
     """Base of every error that Rootstock raises."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the cause too, which exceptions leave out: it may be the model's traceback."""
+        reduced = tuple(super().__reduce__())
+        if self.__cause__ is None:
+            return reduced
+        attributes = reduced[2] if len(reduced) > 2 else {}  # noqa: PLR2004  of those, if any
+        return (*reduced[:2], {**attributes, "__cause__": _portable(self.__cause__)})
 
 
 class ConfigurationError(RootstockError, ValueError):
@@ -212,6 +224,13 @@ class DisagreementError(RootstockError):
     """The members of a committee disagree by more than a limit."""
 
 
+class ExecutorError(RootstockError):
+    """The executor given to ``evaluate`` failed as a whole; its own error is the cause.
+
+    What had finished before was returned.
+    """
+
+
 class ProtocolError(RootstockError):
     """The peer sent something that is not the protocol."""
 
@@ -226,6 +245,14 @@ class RemoteTracebackError(Exception):
     def __str__(self) -> str:
         """Return the traceback on lines of its own."""
         return "\n\n" + str(self.args[0] if self.args else "")
+
+
+def _portable(cause: BaseException) -> BaseException:
+    """Return the cause of an error in a form that pickles anywhere."""
+    if isinstance(cause, (RootstockError, RemoteTracebackError)):
+        return cause
+    lines = traceback.format_exception(type(cause), cause, cause.__traceback__)
+    return RemoteTracebackError("".join(lines))
 
 
 class InsecureWarning(UserWarning):

@@ -7,7 +7,8 @@
 ``slow`` calculates slowly one by one; ``slow-wrong`` returns energies per atom from batches;
 ``slow-short`` returns too few results; ``slow-memory`` runs out of memory beyond 100 atoms;
 ``slow-dies`` dies in batches of more than 100 atoms; ``slow-alone`` starts once. ``info["do"]`` of a structure raises
-(``raise``), or ends the process (``die``), in a batch and one by one. Uranium is not known.
+(``raise``), or ends the process (``die``) or the one that started it (``kill parent``), in a batch
+and one by one. Uranium is not known.
 """
 
 import os
@@ -34,6 +35,9 @@ def springs(atoms, properties):
         raise RuntimeError("as info said")
     if atoms.info.get("do") == "die":
         os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(60)
+    if atoms.info.get("do") == "kill parent":
+        os.kill(os.getppid(), signal.SIGKILL)
         time.sleep(60)
     if 92 in atoms.numbers:
         raise KeyError("U")

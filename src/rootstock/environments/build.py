@@ -191,8 +191,9 @@ def interpreter_for(environment: Environment, build_id: str) -> Path:
     has = f"has build {current.id}" if current is not None else "has no build"
     msg = (
         f"build {build_id} of the environment {environment.name!r}, which this run uses, is gone: "
-        f"{environment.root.path} {has}. Make a new calculator to use what is there, or restore "
-        f"the build (rootstock history {environment.name})"
+        f"{environment.root.path} on {socket.gethostname()} {has}. Make a new calculator to use "
+        f"what is there, or restore the build (rootstock history {environment.name}); machines "
+        "with a root of their own need the same build (rootstock pack, rootstock unpack)"
     )
     raise StartupError(msg)
 

@@ -41,6 +41,11 @@ class AtomBudget:
         self._throughput = 0.0
         self._lock = threading.Lock()
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether the largest size that pays was found, or given."""
+        return not self._grows
+
     def record(self, natoms: int, seconds: float) -> None:
         """Take note of a batch that was evaluated; grow if batches of this size pay."""
         with self._lock:

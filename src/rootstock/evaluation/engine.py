@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional, Protocol, TypeVar, Union
 
+from ..errors import ExecutorError
+
 if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Generator, Iterable, Iterator
@@ -151,7 +153,12 @@ def in_order(completed: Iterable[_T], indices: deque[int]) -> Iterator[_T]:
         The indices of what was read, in the order of the input; those that are yielded go.
     """
     waiting: dict[int, _T] = {}
-    for entry in completed:
-        waiting[entry.index] = entry
-        while indices and indices[0] in waiting:
-            yield waiting.pop(indices.popleft())
+    try:
+        for entry in completed:
+            waiting[entry.index] = entry
+            while indices and indices[0] in waiting:
+                yield waiting.pop(indices.popleft())
+    except ExecutorError:  # those before never come: return what had finished
+        for index in sorted(waiting):
+            yield waiting[index]
+        raise

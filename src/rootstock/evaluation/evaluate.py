@@ -13,12 +13,15 @@ from ..runtime.preparation import prepare
 from ..runtime.spec import WorkerSpec
 from ..structures import from_atoms
 from .engine import DEFAULT_PROPERTIES, Completed, Item, OneByOne, in_order
+from .executors import ExecutorEngine
 from .pool import Pool, PoolOptions, pool_specs
 from .progress import EvaluationProgress, Reporter, reporter
 from .result import Evaluation
+from .submission import check_executor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from concurrent.futures import Executor
     from typing import Optional
 
     from ase import Atoms
@@ -38,6 +41,8 @@ def evaluate(  # noqa: PLR0913  keywords that users know from the calculator and
     properties: Optional[Iterable[str]] = None,
     devices: Optional[Sequence[str]] = None,
     workers_per_device: int = 1,
+    executor: Optional[Executor] = None,
+    max_in_flight: Optional[int] = None,
     batch_atoms: Optional[int] = None,
     exact: bool = False,
     ordered: bool = True,
@@ -65,6 +70,12 @@ def evaluate(  # noqa: PLR0913  keywords that users know from the calculator and
         ``["cuda:0", "cuda:1"]``: devices that share the work. By default `device` alone.
     workers_per_device : int
         Workers on each device. On the CPU they share its cores.
+    executor : concurrent.futures.Executor, optional
+        Evaluates in the processes of an executor, on any machine: dask's ``client.get_executor()``,
+        parsl's ``ParslPoolExecutor``, executorlib's, loky's. Stays open.
+    max_in_flight : int, optional
+        Most chunks of structures that are submitted to the executor at a time; by default twice its
+        number of workers.
     batch_atoms : int, optional
         A fixed number of atoms for each batch; by default what is fastest and fits into memory.
     exact : bool
@@ -92,6 +103,8 @@ def evaluate(  # noqa: PLR0913  keywords that users know from the calculator and
         As for the calculator.
     PropertyMissingError
         The model has no property of that name.
+    ExecutorError
+        The executor broke; what had finished was yielded.
     CallTimeoutError
         All workers were lost because loading the model took too long.
     Exception
@@ -107,13 +120,16 @@ def evaluate(  # noqa: PLR0913  keywords that users know from the calculator and
     names = None if properties is None else property_names(properties)
     options = PoolOptions(names, batch_atoms, exact)
     engine: Engine
-    if isinstance(model, (str, WorkerSpec)):
+    _check_executor_arguments(executor, max_in_flight, devices, workers_per_device)
+    if isinstance(model, (str, WorkerSpec)) and executor is not None:
+        engine = ExecutorEngine(executor, prepare(model, **arguments), options, max_in_flight)
+    elif isinstance(model, (str, WorkerSpec)):
         specs = pool_specs(prepare(model, **arguments), devices, workers_per_device)
         engine = Pool(specs, options)
     else:
         workers = None if workers_per_device == 1 else workers_per_device
         given = {"devices": devices, "workers_per_device": workers, **arguments}
-        given |= {"batch_atoms": batch_atoms, "exact": exact or None}
+        given |= {"batch_atoms": batch_atoms, "exact": exact or None, "executor": executor}
         extra = [name for name, value in given.items() if value is not None]
         if extra:
             msg = f"{', '.join(extra)}: these belong to a model string, not to an evaluator"
@@ -129,6 +145,28 @@ def check_positive(name: str, value: Any) -> None:
     """Raise :class:`ConfigurationError` unless a value is a positive integer."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         msg = f"{name}={value!r} must be a positive integer"
+        raise ConfigurationError(msg)
+
+
+def _check_executor_arguments(
+    executor: Optional[Executor],
+    max_in_flight: Optional[int],
+    devices: Optional[Sequence[str]],
+    workers_per_device: int,
+) -> None:
+    if executor is None and max_in_flight is not None:
+        msg = "max_in_flight needs an executor: workers of this machine have no queue of chunks"
+        raise ConfigurationError(msg)
+    if executor is None:
+        return
+    check_executor(executor)
+    if max_in_flight is not None:
+        check_positive("max_in_flight", max_in_flight)
+    if devices is not None or workers_per_device != 1:
+        msg = (
+            "devices and workers_per_device belong to workers of this machine: with an executor, "
+            "its own settings say how many processes run on which devices"
+        )
         raise ConfigurationError(msg)
 
 

@@ -97,11 +97,12 @@ class Policy:
         return outcomes
 
     def keep(self, session: Session) -> None:
-        """Record the budget for the next run."""
+        """Record a budget that no longer grows for the next run."""
         check = self.check
         if check is None or not self.together or self._batch_atoms is not None:
             return
-        if check.atom_budget != self.budget.atoms:
+        # after a few small chunks it may still be growing: the next run would start from less
+        if self.budget.is_settled and check.atom_budget != self.budget.atoms:
             write_check(session, check.with_budget(self.budget.atoms))
 
     def _adopt(self, check: BatchCheck) -> None:

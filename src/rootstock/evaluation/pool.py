@@ -192,6 +192,8 @@ class Pool:
         self._options = options
         self._sessions = [w if isinstance(w, Session) else Session(w) for w in workers]
         self._owned = [s for s, w in zip(self._sessions, workers) if s is not w]
+        # kept from run to run: an executor's process runs many small chunks through one pool
+        self._policies: dict[Wanted, Policies] = {}
 
     @property
     def provenance(self) -> Provenance:
@@ -242,28 +244,34 @@ class Pool:
             yield first
         else:
             return  # no item: no worker starts
-        run = _Run(self._sessions, self._options, wanted, ordered=ordered)
+        run = _Run(self._sessions, self._policies_for(wanted), wanted, ordered=ordered)
         try:
             yield from run.outcomes(chain([first], waiting))
         finally:
             run.stop()
+
+    def _policies_for(self, wanted: Wanted) -> Policies:
+        if wanted not in self._policies:
+            options = self._options
+            self._policies[wanted] = Policies(wanted, options.batch_atoms, exact=options.exact)
+        return self._policies[wanted]
 
 
 class _Run:
     """One pass over structures."""
 
     def __init__(
-        self, sessions: Sequence[Session], options: PoolOptions, wanted: Wanted, *, ordered: bool
+        self, sessions: Sequence[Session], policies: Policies, wanted: Wanted, *, ordered: bool
     ) -> None:
         self._wanted = wanted
         self._ordered = ordered
         self._backlog = Backlog(len(sessions))
         self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        policies = Policies(wanted, options.batch_atoms, exact=options.exact)
         self._running = [_Worker(s, self._backlog, policies, self._done) for s in sessions]
         self._started: Counter[str] = Counter()
         self._reads_ahead = 0
         self._outstanding: OrderedDict[int, None] = OrderedDict()
+        self._newest = 0  # the index that was read last
         self._input_error: Optional[Exception] = None
         self._is_exhausted = False
 
@@ -306,6 +314,7 @@ class _Run:
                 self._is_exhausted, self._input_error = True, error
             else:
                 self._outstanding[entry.index] = None
+                self._newest = entry.index
                 if isinstance(entry, Completed):
                     self._done.put(entry)
                 else:
@@ -317,8 +326,8 @@ class _Run:
     def _has_room(self) -> bool:
         if not self._ordered or not self._outstanding:
             return len(self._outstanding) < self._reads_ahead
-        lowest, highest = next(iter(self._outstanding)), next(reversed(self._outstanding))
-        return highest - lowest < self._reads_ahead - 1
+        # what has finished after the lowest one waits for it: the newest index counts
+        return self._newest - next(iter(self._outstanding)) < self._reads_ahead - 1
 
     def _note_start(self, event: _Started) -> None:
         self._started[event.worker.session.spec.device] += 1
