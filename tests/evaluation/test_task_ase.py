@@ -47,12 +47,12 @@ def line_search(atoms):
 
 
 def frechet(atoms):
-    FIRE(FrechetCellFilter(atoms), logfile=None).run(fmax=0.05, steps=30)
+    FIRE(FrechetCellFilter(atoms), logfile=None).run(fmax=0.05, steps=8)
     return atoms
 
 
 def unit_cell(atoms):
-    LBFGS(UnitCellFilter(atoms), logfile=None).run(fmax=0.05, steps=30)
+    LBFGS(UnitCellFilter(atoms), logfile=None).run(fmax=0.05, steps=20)
     return atoms
 
 

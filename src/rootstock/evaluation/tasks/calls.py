@@ -203,7 +203,7 @@ class SessionCalls:
         return evaluate_chunk(self._session, chunk, policy.budget, policy.pace)
 
     def _needs_check(self, wanted: Wanted, *, is_covered: bool) -> bool:
-        """Tell if ``evaluate_batch()`` is to be checked: first, and once for other properties."""
+        """Tell if ``evaluate_batch()`` is to be checked: at first, and for other properties."""
         policy = self._policy
         if policy.together and not is_covered and wanted not in self._checked:
             self._checked.add(wanted)
