@@ -16,9 +16,11 @@ from .engine import DEFAULT_PROPERTIES, Completed, Item, OneByOne, in_order
 from .pool import Pool, PoolOptions, pool_specs
 from .progress import EvaluationProgress, Reporter, reporter
 from .result import Evaluation
+from .stored import Shard, open_store, stored_engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from os import PathLike
     from typing import Optional
 
     from ase import Atoms
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from ..runtime.arguments import CalculatorArguments
     from .engine import Engine, Entry
     from .evaluator import Evaluator
+    from .store import Store
+    from .stored import RetryErrors
 
 __all__ = ["check_positive", "evaluate", "evaluations"]
 
@@ -41,6 +45,9 @@ def evaluate(  # noqa: PLR0913  keywords that users know from the calculator and
     batch_atoms: Optional[int] = None,
     exact: bool = False,
     ordered: bool = True,
+    store: Union[str, PathLike[str], Store, None] = None,
+    shard: Union[str, tuple[int, int], None] = None,
+    retry_errors: RetryErrors = False,
     on_error: str = "return",
     progress: Union[bool, Callable[[EvaluationProgress], object], None] = None,
     **arguments: Unpack[CalculatorArguments],
@@ -73,6 +80,16 @@ def evaluate(  # noqa: PLR0913  keywords that users know from the calculator and
         the calculator within single precision, and are faster; the provenance says so.
     ordered : bool
         Yield in the order of the input, else as results come.
+    store : path-like or Store, optional
+        A file that keeps each outcome before it is yielded. Structures whose outcome is in the file
+        are not evaluated again. By default rows of an ASE database are written beside the results
+        of up to 100,000 structures.
+    shard : str or (int, int), optional
+        ``"3/16"``: evaluate only every 16th structure, from the third one on; they keep their
+        index. The store of the shard is ``NAME-3of16.db``.
+    retry_errors : bool or str
+        Errors in the store that are evaluated again: True for deaths of workers and time-outs,
+        ``"all"``.
     on_error : str
         ``"return"``, or ``"raise"`` to raise the first error of a structure.
     progress : callable or bool, optional
@@ -104,25 +121,42 @@ def evaluate(  # noqa: PLR0913  keywords that users know from the calculator and
     if devices is not None and (isinstance(devices, str) or not devices):
         msg = f"devices={devices!r} must be a list such as ['cuda:0', 'cuda:1']"
         raise ConfigurationError(msg)
+    if retry_errors not in (False, True, "all"):
+        msg = f"retry_errors={retry_errors!r} must be False, True or 'all'"
+        raise ConfigurationError(msg)
+    share = None if shard is None else Shard.parse(shard)
     names = None if properties is None else property_names(properties)
-    options = PoolOptions(names, batch_atoms, exact)
     engine: Engine
     if isinstance(model, (str, WorkerSpec)):
-        specs = pool_specs(prepare(model, **arguments), devices, workers_per_device)
-        engine = Pool(specs, options)
+        spec = prepare(model, **arguments)
+        specs = pool_specs(spec, devices, workers_per_device)
+        engine = Pool(specs, PoolOptions(names, batch_atoms, exact))
     else:
         workers = None if workers_per_device == 1 else workers_per_device
         given = {"devices": devices, "workers_per_device": workers, **arguments}
-        given |= {"batch_atoms": batch_atoms, "exact": exact or None}
-        extra = [name for name, value in given.items() if value is not None]
-        if extra:
-            msg = f"{', '.join(extra)}: these belong to a model string, not to an evaluator"
-            raise ConfigurationError(msg)
-        engine = OneByOne(model, names or DEFAULT_PROPERTIES)
+        _refuse({**given, "batch_atoms": batch_atoms, "exact": exact or None})
+        engine, spec = OneByOne(model, names or DEFAULT_PROPERTIES), None
+    if store is not None:
+        file = open_store(store, share, length_hint(structures, -1))
+        settings = {"properties": None if names is None else list(names), "exact": exact}
+        engine = stored_engine(engine, file, spec, settings, retry_errors)
     stream = evaluations(
-        structures, engine, ordered=ordered, on_error=on_error, shown=reporter(progress)
+        structures,
+        engine,
+        ordered=ordered,
+        on_error=on_error,
+        shown=reporter(progress),
+        shard=share,
     )
     return _then_close(stream, engine)
+
+
+def _refuse(given: dict[str, Any]) -> None:
+    """Refuse arguments that say how to start workers, for an evaluator."""
+    extra = [name for name, value in given.items() if value is not None]
+    if extra:
+        msg = f"{', '.join(extra)}: these belong to a model string, not to an evaluator"
+        raise ConfigurationError(msg)
 
 
 def check_positive(name: str, value: Any) -> None:
@@ -155,6 +189,7 @@ def evaluations(
     ordered: bool = True,
     on_error: str = "return",
     shown: Optional[Reporter] = None,
+    shard: Optional[Shard] = None,
 ) -> Generator[Evaluation, None, None]:
     """Return an iterator over an :class:`Evaluation` for each structure.
 
@@ -162,6 +197,8 @@ def evaluations(
     ----------
     structures, ordered, on_error
         As for :func:`evaluate`.
+    shard : Shard, optional
+        The share of the structures to evaluate.
     engine : Engine
         Evaluates them; stays open.
     shown : Reporter, optional
@@ -173,9 +210,11 @@ def evaluations(
         `on_error` is invalid.
     """
     _check_on_error(on_error)
-    stream = _stream(structures, engine, ordered=ordered)
-    hint = length_hint(structures, -1)
-    return _watched(stream, on_error, shown or Reporter(), None if hint < 0 else hint)
+    stream = _stream(structures, engine, shard, ordered=ordered)
+    total: Optional[int] = length_hint(structures, -1)
+    if total is not None and shard is not None:
+        total = len(range(shard.number - 1, total, shard.count)) if total >= 0 else -1
+    return _watched(stream, on_error, shown or Reporter(), None if total == -1 else total)
 
 
 def _watched(
@@ -206,27 +245,34 @@ def _watched(
 
 
 def _stream(
-    structures: Iterable[Atoms], engine: Engine, *, ordered: bool
+    structures: Iterable[Atoms], engine: Engine, shard: Optional[Shard], *, ordered: bool
 ) -> Generator[Evaluation, None, None]:
     sources: dict[int, Atoms] = {}
     indices: deque[int] = deque()
-    completed = engine.run(_entries(structures, sources, indices), ordered=ordered)
+    completed = engine.run(_entries(structures, sources, indices, shard), ordered=ordered)
     try:
         for entry in in_order(completed, indices) if ordered else completed:
             source = sources.pop(entry.index)
-            yield Evaluation(entry.index, source, entry.outcome, entry.provenance)
+            yield Evaluation(
+                entry.index, source, entry.outcome, entry.provenance, stored=entry.stored
+            )
     finally:
         completed.close()
 
 
 def _entries(
-    structures: Iterable[Atoms], sources: dict[int, Atoms], indices: deque[int]
+    structures: Iterable[Atoms],
+    sources: dict[int, Atoms],
+    indices: deque[int],
+    shard: Optional[Shard],
 ) -> Iterator[Entry]:
     """Yield each structure with its number, or why it can't be evaluated."""
     for index, atoms in enumerate(structures):
+        if shard is not None and index not in shard:
+            continue
         sources[index] = atoms
         indices.append(index)
         try:
             yield Item(index, from_atoms(atoms), atoms)
         except StructureError as error:
-            yield Completed(index, error, None)
+            yield Completed(index, error, None, atoms)
