@@ -16,7 +16,7 @@ from .engine import DEFAULT_PROPERTIES, Completed, Item, OneByOne, in_order
 from .pool import Pool, PoolOptions, pool_specs
 from .progress import EvaluationProgress, Reporter, reporter
 from .result import Evaluation
-from .stored import Shard, open_store, stored_engine
+from .stored import Campaign, Shard, StoredEngine, store_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from ..runtime.arguments import CalculatorArguments
     from .engine import Engine, Entry
     from .evaluator import Evaluator
-    from .store import Store
-    from .stored import RetryErrors
+    from .stored import RetryErrors, StoreOptions
 
 __all__ = ["check_positive", "evaluate", "evaluations"]
 
@@ -45,7 +44,7 @@ def evaluate(  # noqa: PLR0913  keywords that users know from the calculator and
     batch_atoms: Optional[int] = None,
     exact: bool = False,
     ordered: bool = True,
-    store: Union[str, PathLike[str], Store, None] = None,
+    store: Union[str, PathLike[str], StoreOptions, None] = None,
     shard: Union[str, tuple[int, int], None] = None,
     retry_errors: RetryErrors = False,
     on_error: str = "return",
@@ -80,15 +79,14 @@ def evaluate(  # noqa: PLR0913  keywords that users know from the calculator and
         the calculator within single precision, and are faster; the provenance says so.
     ordered : bool
         Yield in the order of the input, else as results come.
-    store : path-like or Store, optional
-        A file that keeps each outcome before it is yielded. Structures whose outcome is in the file
-        are not evaluated again. By default rows of an ASE database are written beside the results
-        of up to 100,000 structures.
+    store : path-like or StoreOptions, optional
+        A file ``NAME.db`` that keeps each outcome before it is yielded. Structures whose outcome is
+        in the file are not evaluated again.
     shard : str or (int, int), optional
         ``"3/16"``: evaluate only every 16th structure, from the third one on; they keep their
         index. The store of the shard is ``NAME-3of16.db``.
     retry_errors : bool or str
-        Errors in the store that are evaluated again: True for deaths of workers and time-outs,
+        Errors in the store that are evaluated again: True for those of lost workers and time-outs,
         ``"all"``.
     on_error : str
         ``"return"``, or ``"raise"`` to raise the first error of a structure.
@@ -109,6 +107,8 @@ def evaluate(  # noqa: PLR0913  keywords that users know from the calculator and
         As for the calculator.
     PropertyMissingError
         The model has no property of that name.
+    OutputError
+        The store can't be written, or another process writes to it.
     CallTimeoutError
         All workers were lost because loading the model took too long.
     Exception
@@ -121,10 +121,8 @@ def evaluate(  # noqa: PLR0913  keywords that users know from the calculator and
     if devices is not None and (isinstance(devices, str) or not devices):
         msg = f"devices={devices!r} must be a list such as ['cuda:0', 'cuda:1']"
         raise ConfigurationError(msg)
-    if retry_errors not in (False, True, "all"):
-        msg = f"retry_errors={retry_errors!r} must be False, True or 'all'"
-        raise ConfigurationError(msg)
     share = None if shard is None else Shard.parse(shard)
+    kept = store_options(store, retry_errors)
     names = None if properties is None else property_names(properties)
     engine: Engine
     if isinstance(model, (str, WorkerSpec)):
@@ -136,10 +134,9 @@ def evaluate(  # noqa: PLR0913  keywords that users know from the calculator and
         given = {"devices": devices, "workers_per_device": workers, **arguments}
         _refuse({**given, "batch_atoms": batch_atoms, "exact": exact or None})
         engine, spec = OneByOne(model, names or DEFAULT_PROPERTIES), None
-    if store is not None:
-        file = open_store(store, share, length_hint(structures, -1))
+    if kept is not None:
         settings = {"properties": None if names is None else list(names), "exact": exact}
-        engine = stored_engine(engine, file, spec, settings, retry_errors)
+        engine = StoredEngine(engine, kept, Campaign(spec, settings, share, _length(structures)))
     stream = evaluations(
         structures,
         engine,
@@ -211,10 +208,16 @@ def evaluations(
     """
     _check_on_error(on_error)
     stream = _stream(structures, engine, shard, ordered=ordered)
-    total: Optional[int] = length_hint(structures, -1)
+    total = _length(structures)
     if total is not None and shard is not None:
-        total = len(range(shard.number - 1, total, shard.count)) if total >= 0 else -1
-    return _watched(stream, on_error, shown or Reporter(), None if total == -1 else total)
+        total = shard.size(total)
+    return _watched(stream, on_error, shown or Reporter(), total)
+
+
+def _length(structures: Iterable[Atoms]) -> Optional[int]:
+    """Return how many structures there are; None if that is not known before reading."""
+    length = length_hint(structures, -1)
+    return None if length < 0 else length
 
 
 def _watched(
@@ -231,6 +234,7 @@ def _watched(
             state = EvaluationProgress(
                 done=state.done + 1,
                 errors=state.errors + (not evaluation.ok),
+                stored=state.stored + evaluation.stored,
                 natoms=state.natoms + len(evaluation.source),
                 total=total,
                 seconds=time.perf_counter() - started,

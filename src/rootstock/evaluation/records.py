@@ -6,7 +6,9 @@ values, and the raw arrays. Dtypes, shapes and values come back bit for bit.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import contextlib
+from traceback import format_exception
+from typing import TYPE_CHECKING, Any, Optional
 
 import numpy as np
 from ase import Atoms
@@ -22,9 +24,24 @@ if TYPE_CHECKING:
 
     from .evaluator import Outcome
 
-__all__ = ["pack", "pack_atoms", "pack_outcome", "unpack", "unpack_atoms", "unpack_outcome"]
+__all__ = [
+    "constraint_documents",
+    "pack",
+    "pack_atoms",
+    "pack_outcome",
+    "unpack",
+    "unpack_atoms",
+    "unpack_outcome",
+]
 
 _LENGTH = 8
+#: The only name in the record of an error; no result has it.
+_ERROR = "#error"
+_CLASSES: dict[str, type[RootstockError]] = {
+    name: kind
+    for name, kind in vars(errors).items()
+    if isinstance(kind, type) and issubclass(kind, RootstockError)
+}
 #: Prefix of the names of per-atom arrays.
 _ARRAY = "array."
 
@@ -57,28 +74,52 @@ def unpack(data: bytes) -> dict[str, Any]:
 
 
 def pack_outcome(outcome: Outcome) -> bytes:
-    """Return results or an error as bytes."""
+    """Return results or an error as bytes.
+
+    Of an error these are its class, message, attributes and the traceback of its cause.
+    """
     if not isinstance(outcome, RootstockError):
         return pack(outcome)
-    cause = outcome.__cause__
     document = {
-        "error": type(outcome).__name__,
+        "classes": [kind.__name__ for kind in type(outcome).__mro__],
         "message": str(outcome),
-        "attributes": {n: v for n, v in vars(outcome).items() if not n.startswith("__")},
-        "traceback": str(cause.args[0]) if isinstance(cause, RemoteTracebackError) else "",
+        "attributes": _transferable(vars(outcome)),
+        "traceback": _traceback(outcome.__cause__),
     }
-    return pack({"": document})
+    return pack({_ERROR: document})
+
+
+def _transferable(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {}
+    for name, value in attributes.items():
+        with contextlib.suppress(UntransferableError):
+            encode(value)
+            kept[name] = value
+    return kept
+
+
+def _traceback(cause: Optional[BaseException]) -> str:
+    if isinstance(cause, RemoteTracebackError):
+        return str(cause.args[0]) if cause.args else ""
+    return "" if cause is None else "".join(format_exception(cause))
 
 
 def unpack_outcome(data: bytes) -> Outcome:
-    """Return the results or the error, which has the class and attributes that it had."""
+    """Return the results or the error, which has the class and attributes that it had.
+
+    An error of a newer version of Rootstock has the nearest class that this version knows.
+
+    Raises
+    ------
+    OutputError
+        The bytes are damaged.
+    """
     values = unpack(data)
-    if set(values) != {""}:
+    if _ERROR not in values:
         return values
-    document = values[""]
-    kind = getattr(errors, document["error"], RootstockError)
-    error: RootstockError = kind.__new__(kind)
-    error.args = (document["message"],)
+    document = values[_ERROR]
+    kind = next(found for name in document["classes"] if (found := _CLASSES.get(name)))
+    error = kind(document["message"])  # further arguments are optional: a test holds that
     vars(error).update(document["attributes"])
     if document["traceback"]:
         error.__cause__ = RemoteTracebackError(document["traceback"])
@@ -92,18 +133,18 @@ def pack_atoms(atoms: Atoms) -> bytes:
     values["pbc"] = np.array(atoms.pbc, np.uint8)
     values["celldisp"] = np.array(atoms.get_celldisp())
     values["info"] = loads(encode_info(atoms.info), "info")
-    values["constraints"] = _constraints(atoms)
+    values["constraints"] = constraint_documents(atoms)
     return pack(values)
 
 
-def _constraints(atoms: Atoms) -> list[Any]:
-    """Return the constraints that can be written; ASE itself has some that can't."""
+def constraint_documents(atoms: Atoms) -> list[Any]:
+    """Return the constraints as ASE writes them, without those that it can't write or read."""
     kept = []
     for constraint in atoms.constraints:
         try:
             document = constraint.todict()
-            encode(document)
-        except (AttributeError, NotImplementedError, UntransferableError):
+            dict2constraint(decode(encode(document)))
+        except Exception:  # noqa: BLE001, S112  classes of users, too
             continue
         kept.append(document)
     return kept
