@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from typing_extensions import Self
+
 __all__ = ["FORMAT", "Database"]
 
 #: Version of the tables, ``PRAGMA user_version``.
@@ -31,6 +33,9 @@ _BUSY = 1.0
 _SMALLEST = 512
 #: Pages in memory, in KiB: the index of keys is read and written in random order.
 _CACHE = 20_000
+#: Pages of the write-ahead log, of 4 KiB, before it is copied into the file: that waits for the
+#: disk, and each row is a dozen pages.
+_LOG = 4000
 #: What SQLite says, and what that means; the first match counts.
 _REASONS = (
     ("readonly", "permission denied: the file, or its file system, can only be read"),
@@ -89,6 +94,14 @@ class Database:
         with self.explaining():
             self._open_to_write() if write else self._open_to_read()
 
+    def __enter__(self) -> Self:
+        """Return the database itself."""
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Close the file."""
+        self.close()
+
     @property
     def connection(self) -> sqlite3.Connection:
         """The open connection."""
@@ -124,6 +137,7 @@ class Database:
             self.execute("PRAGMA journal_mode = WAL")
             self.execute("PRAGMA synchronous = NORMAL")
             self.execute(f"PRAGMA cache_size = -{_CACHE}")
+            self.execute(f"PRAGMA wal_autocheckpoint = {_LOG}")
         except BaseException:
             self._connection.close()
             raise
