@@ -135,7 +135,7 @@ def test_what_no_model_reads_is_kept_of_each_structure(path):
 
 def test_a_transaction_that_fails_leaves_nothing(path, monkeypatch):
     with open_store(path) as store:
-        monkeypatch.setattr(store, "_insert_input", lambda *_: 1 / 0)
+        monkeypatch.setattr(store, "insert_input", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             add(store, provenance={"model": "fake"})
         monkeypatch.undo()

@@ -33,9 +33,8 @@ _BUSY = 1.0
 _SMALLEST = 512
 #: Pages in memory, in KiB: the index of keys is read and written in random order.
 _CACHE = 20_000
-#: Pages of the write-ahead log, of 4 KiB, before it is copied into the file: that waits for the
-#: disk, and each row is a dozen pages.
-_LOG = 4000
+#: Pages of the write-ahead log (64 MiB) before they are copied into the file: the disk is slow.
+_LOG = 16_000
 #: What SQLite says, and what that means; the first match counts.
 _REASONS = (
     ("readonly", "permission denied: the file, or its file system, can only be read"),

@@ -18,21 +18,22 @@ belong to each shard; without shards that is 1 of 1.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import warnings
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import astuple
 from typing import TYPE_CHECKING, Any, Optional
 
 from .._version import __version__
-from ..errors import ConfigurationError, OutputError, RootstockError
-from ..runtime.provenance import Provenance
+from ..errors import ConfigurationError, RootstockError
 from .ase_rows import AseRows, has_ase_rows
 from .database import Database
-from .records import pack_atoms, pack_outcome, unpack_outcome
+from .records import pack_atoms, pack_outcome, unpack_atoms
+from .store_rows import OK, Result, provenance_text, restore
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from ase import Atoms
@@ -41,34 +42,14 @@ if TYPE_CHECKING:
     from .engine import Completed
     from .evaluator import Outcome
     from .frames import Frame
+    from .store_rows import Stored
 
-__all__ = ["MOST_ROWS", "OK", "Store", "Stored", "provenance_text", "stored"]
+__all__ = ["MOST_ROWS", "Store"]
 
 #: More results are not written as rows of an ASE database by default: it gets slow and large.
 MOST_ROWS = 100_000
-#: Status of results; that of an error is its class.
-OK = "ok"
 #: Provenance objects whose id is remembered.
 _REMEMBERED = 64
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A stored outcome.
-
-    Attributes
-    ----------
-    status : str
-        ``"ok"`` or the class of the error.
-    outcome : dict or RootstockError
-        Results in ASE's units, in the model's dtypes, or the error.
-    provenance : Provenance or Any
-        How it was evaluated.
-    """
-
-    status: str
-    outcome: Outcome
-    provenance: Any
 
 
 class Store:
@@ -170,9 +151,9 @@ class Store:
             The store holds results of another model, or of other settings.
         """
         models = self.models()
-        for other in models.values() if further else list(filter(None, [models.get(identity)])):
-            self._check_settings(other["settings"], document["settings"])
-        if identity not in models:
+        if identity in models:
+            self._check_settings(models[identity]["settings"], document["settings"])
+        else:
             if models and not further:
                 raise ConfigurationError(self._other_model(identity, document, models))
             document = {"rootstock": __version__, **document}
@@ -219,7 +200,7 @@ class Store:
                 "ON provenance.id = results.provenance WHERE key = ?",
                 (key,),
             ).fetchone()
-        return None if row is None else stored(self.path, *row)
+        return None if row is None else restore(self.path, *row)
 
     def add(
         self,
@@ -250,27 +231,63 @@ class Store:
             False if the store has results of an equal structure, which stay.
         """
         outcome = completed.outcome
-        is_error = isinstance(outcome, RootstockError)
-        status = type(outcome).__name__ if is_error else OK
+        status = type(outcome).__name__ if isinstance(outcome, RootstockError) else OK
         structure = pack_atoms(atoms)
-        values = (key, identity, status, pack_outcome(outcome), structure)
+        result = Result(key, identity, status, pack_outcome(outcome), structure, time.time())
+        with self.transaction():
+            is_new = self.status(key) != OK
+            if is_new:
+                row = self._write_row(result, outcome, atoms, completed.index)
+                self._insert(result, self._provenance_id(completed.provenance), row)
+            self.insert_input(completed.index, identity, key, structure, frame)
+        return is_new
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit what the block writes, or none of it."""
         try:
             with self.database.transaction():
-                query = "SELECT status FROM results WHERE key = ?"
-                before = self.database.execute(query, (key,)).fetchone()
-                if before is None or before[0] != OK:
-                    known = self._provenance_id(completed.provenance)
-                    row = self._row(completed, atoms, identity)
-                    insert = "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-                    self.database.execute(insert, (*values, known, time.time(), row))
-                self._insert_input(completed.index, identity, key, structure, frame)
+                yield
         except BaseException:
             self._provenance.clear()  # their rows may be gone
             raise
-        return before is None or before[0] != OK
 
-    def _row(self, completed: Completed, atoms: Atoms, identity: str) -> Optional[int]:
-        outcome = completed.outcome
+    def status(self, key: bytes) -> Optional[str]:
+        """Return the status of a structure; None if it has no outcome yet."""
+        query = "SELECT status FROM results WHERE key = ?"
+        row = self.database.execute(query, (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def copy(self, result: Result, provenance: Optional[str], position: int) -> None:
+        """Write an outcome of another store, within a transaction.
+
+        Parameters
+        ----------
+        result : Result
+            The outcome.
+        provenance : str, optional
+            How it was evaluated, as JSON.
+        position : int
+            Place in the input.
+        """
+        row = None
+        if self._rows is not None and result.status == OK:
+            outcome = restore(self.path, result.status, result.payload, None).outcome
+            row = self._write_row(result, outcome, unpack_atoms(result.structure), position)
+        known = None if provenance is None else self._provenance_row(provenance)
+        self._insert(result, known, row)
+
+    def _insert(self, result: Result, provenance: Optional[int], row: Optional[int]) -> None:
+        *values, finished = astuple(result)
+        self.database.execute(
+            "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (*values, provenance, finished, row),
+        )
+
+    def _write_row(
+        self, result: Result, outcome: Outcome, atoms: Atoms, position: int
+    ) -> Optional[int]:
+        """Write a row of an ASE database, unless there are enough; return its id."""
         if self._rows is None or isinstance(outcome, RootstockError):
             return None
         if self._most_rows is not None and self._rows.count >= self._most_rows:
@@ -282,7 +299,7 @@ class Store:
             )
             self._rows = None
             return None
-        return self._rows.write(atoms, outcome, self._models[identity], completed.index)
+        return self._rows.write(atoms, outcome, self._models[result.identity], position)
 
     def note_input(
         self,
@@ -297,12 +314,13 @@ class Store:
             query = "SELECT key FROM inputs WHERE position = ? AND identity = ?"
             before = self.database.execute(query, (position, identity)).fetchone()
         if before is None or before[0] != key:
-            with self.database.transaction():
-                self._insert_input(position, identity, key, pack_atoms(atoms), frame)
+            with self.transaction():
+                self.insert_input(position, identity, key, pack_atoms(atoms), frame)
 
-    def _insert_input(
+    def insert_input(
         self, position: int, identity: str, key: bytes, structure: bytes, frame: Optional[Frame]
     ) -> None:
+        """Write the place of a structure whose outcome is there, within a transaction."""
         place = (None, None) if frame is None else (frame.file, frame.number)
         self.database.execute(
             "INSERT OR REPLACE INTO inputs SELECT ?, ?, key, nullif(?, structure), ?, ? "
@@ -315,35 +333,14 @@ class Store:
             return None
         known = self._provenance.get(id(provenance))
         if known is None:
-            text = provenance_text(provenance)
-            insert = "INSERT OR IGNORE INTO provenance (document) VALUES (?)"
-            self.database.execute(insert, (text,))
-            select = "SELECT id FROM provenance WHERE document = ?"
-            (number,) = self.database.execute(select, (text,)).fetchone()
             if len(self._provenance) >= _REMEMBERED:
                 self._provenance.clear()
-            known = self._provenance[id(provenance)] = (provenance, int(number))
+            number = self._provenance_row(provenance_text(provenance))
+            known = self._provenance[id(provenance)] = (provenance, number)
         return known[1]
 
-
-def provenance_text(provenance: Any) -> str:
-    """Return a provenance as JSON."""
-    document = provenance.as_dict() if isinstance(provenance, Provenance) else provenance
-    return json.dumps(document, sort_keys=True, default=str)
-
-
-def stored(path: Path, status: str, payload: bytes, document: Optional[str]) -> Stored:
-    """Return the outcome of a row; `path` is for errors."""
-    try:
-        outcome = unpack_outcome(payload)
-    except OutputError as error:
-        msg = f"{path} is damaged: {error}. Restore a copy, or begin a new store"
-        raise OutputError(msg) from error
-    return Stored(status, outcome, None if document is None else _provenance(document))
-
-
-@lru_cache(_REMEMBERED)
-def _provenance(text: str) -> Any:
-    document = json.loads(text)
-    is_ours = isinstance(document, dict) and "identity" in document
-    return Provenance.from_dict(document) if is_ours else document
+    def _provenance_row(self, text: str) -> int:
+        insert = "INSERT OR IGNORE INTO provenance (document) VALUES (?)"
+        self.database.execute(insert, (text,))
+        select = "SELECT id FROM provenance WHERE document = ?"
+        return int(self.database.execute(select, (text,)).fetchone()[0])

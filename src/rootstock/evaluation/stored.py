@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..runtime.spec import WorkerSpec
     from .engine import Engine, Entry
     from .frames import Frame
-    from .store import Stored
+    from .store_rows import Stored
 
 __all__ = [
     "Campaign",
@@ -91,6 +91,10 @@ class Shard:
     def positions(self, structures: int) -> range:
         """Return which of so many structures belong to the shard."""
         return range(self.number - 1, structures, self.count)
+
+    def places(self, size: int) -> range:
+        """Return the positions of the first `size` structures of the shard."""
+        return range(self.number - 1, self.number - 1 + size * self.count, self.count)
 
     def path(self, path: Path) -> Path:
         """Return the shard's own file: ``results-3of16.db`` of ``results.db``."""
