@@ -217,7 +217,7 @@ def test_what_is_missing_is_said(root, file, store, tmp_path):
         evaluate(root, file, "-o", store, "--shard", f"{number}/8")
     run("merge", store, tmp_path / "results-2of8.db", tmp_path / "results-5of8.db")
     text = run("results", store).stdout
-    assert "shards 1, 3, 4, 6, 7, 8 of 8 are missing" in text
+    assert "shards 1, 3-4, 6-8 of 8 are missing" in text
 
 
 def test_results_in_every_format(root, file, images, store, tmp_path):

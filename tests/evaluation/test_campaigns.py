@@ -276,7 +276,7 @@ def test_an_error_that_ends_the_evaluation_keeps_what_was_there(path):
 
 def test_another_model_or_other_settings(path):
     run(crystals(2), fake(), path)
-    with pytest.raises(ConfigurationError, match="holds results of OneByOne"):
+    with pytest.raises(ConfigurationError, match="holds results of fake"):
         run(crystals(2), fake(provenance={"model": "other"}), path)
     with pytest.raises(
         ConfigurationError, match=r"properties=None, not with properties=\['energy'"

@@ -46,13 +46,16 @@ def _model(model: ModelSummary) -> list[str]:
 
 def _gaps(model: ModelSummary) -> list[str]:
     """Say what is missing, as far as that is known."""
+    from ..evaluation.store_reader import ranges_text
+
     if not model.shards:
         return ["  no run came to the end of its input, so more may be missing"]
     lines = []
     if model.missing_shards:
         count = model.shards[0][1]
-        numbers = ", ".join(map(str, model.missing_shards))
-        lines += _wrapped(f"shards {numbers} of {count} are missing")
+        missing, numbers = ranges_text(model.missing_shards)
+        text = f"shard {numbers} of {count} is missing" if missing == 1 else ""
+        lines += _wrapped(text or f"shards {numbers} of {count} are missing")
     if model.missing:
         has = "structure has" if model.missing == 1 else "structures have"
         lines += _wrapped(f"{model.missing:,} {has} no outcome yet: {model.missing_places}")

@@ -248,16 +248,24 @@ class StoredEngine:
         """Return the model's identity; start a worker only if weights are not known before."""
         spec, settings = self._campaign.spec, self._campaign.settings
         known = None if spec is None else identify(spec)
+        model = "" if spec is None else spec.model
         if known is not None and known.weights is not None:
             identity = known.digest
         else:
             provenance = self._engine.provenance
             identity = getattr(provenance, "identity", "") or _digest(provenance)
-        model = type(self._engine).__name__ if spec is None else spec.model
+            model = model or _model_of(provenance) or type(self._engine).__name__
         fields = None if known is None else asdict(known)
         document = {"model": model, "fields": fields, "settings": settings}
         store.use_model(identity, document)
         return identity
+
+
+def _model_of(provenance: Any) -> str:
+    """Return the model that an evaluator names in its provenance."""
+    if isinstance(provenance, dict):
+        return str(provenance.get("model", ""))
+    return str(getattr(provenance, "model", ""))
 
 
 def _digest(provenance: Any) -> str:
