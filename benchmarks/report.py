@@ -152,6 +152,33 @@ def _many(rows: list[dict]) -> list[str]:
     return [*_table(head, cells, left=2), *left_out]
 
 
+def _store(measured: dict) -> list[str]:
+    title = f"{measured['natoms']} atoms, one structure at a time"
+    head = [title, "ms a structure", "added", "KiB a structure"]
+    times, sizes = measured["milliseconds"], measured["bytes"]
+    cells = [
+        [
+            kind,
+            f"{value:.3f}",
+            f"{value - times['without']:.3f}" if kind in sizes else "",
+            f"{sizes[kind] / 1024:.1f}" if kind in sizes else "",
+        ]
+        for kind, value in times.items()
+    ]
+    campaign = measured["campaign"]
+    memory = ", ".join(f"{value:.0f} MiB at {n:,}" for n, value in measured["memory"])
+    rest = [
+        ["all looked up in the store", f"{measured['scan_seconds']:.2f} s"],
+        ["second run, input included", f"{measured['restart_seconds']:.1f} s"],
+        ["memory of the first run", memory],
+    ]
+    return [
+        *_table(head, cells),
+        "",
+        *_table([f"campaign of {campaign:,} structures", ""], rest),
+    ]
+
+
 _TABLES = {
     "way": _way,
     "counts": _counts,
@@ -161,6 +188,7 @@ _TABLES = {
     "dynamics": _dynamics,
     "models": _models,
     "many": _many,
+    "store": _store,
 }
 
 

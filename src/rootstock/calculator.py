@@ -7,7 +7,8 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Optional
 
-from .evaluation.evaluate import check_positive, evaluations
+from .evaluation.engines import check_positive
+from .evaluation.evaluate import evaluations
 from .evaluation.pool import Pool, PoolOptions
 from .properties import property_names
 from .runtime.arguments import make_spec, refuse_unknown, signature

@@ -19,8 +19,10 @@ from .init import init_command
 from .install import install_command
 from .list import list_command
 from .lock import lock_command
+from .merge import merge_command
 from .new import new_command
 from .pack import pack_command
+from .results import results_command
 from .rollback import rollback_command
 from .run import run_command
 from .serve import serve_command
@@ -46,6 +48,8 @@ _PANELS: dict[str, list[tuple[str, Callable[..., None]]]] = {
         ("demo", demo_command),
         ("run", run_command),
         ("evaluate", evaluate_command),
+        ("results", results_command),
+        ("merge", merge_command),
         ("serve", serve_command),
         ("list", list_command),
     ],

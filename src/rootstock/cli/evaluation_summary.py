@@ -6,7 +6,9 @@ import contextlib
 import textwrap
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
 import typer
@@ -16,7 +18,6 @@ from .output import table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
 
     from ase import Atoms
     from rich.console import RenderableType
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
     from ..evaluation.files import EvaluationFile
     from ..evaluation.frames import Frame, StructureFiles
     from ..evaluation.result import Evaluation
+    from ..evaluation.stored import Shard, StoreOptions
 
-__all__ = ["ALL_FAILED", "Summary", "evaluate_files"]
+__all__ = ["ALL_FAILED", "Summary", "evaluate_files", "evaluate_into_store"]
 
 #: No structure could be evaluated: the exit code of a failed calculation.
 ALL_FAILED = 7
@@ -43,8 +45,8 @@ class Summary:
     ----------
     model : str
         Model string.
-    structures, failed : int
-        Structures, and those of them with an error.
+    structures, failed, stored : int
+        Structures, those of them with an error, and those that were in the store already.
     natoms : int
         Atoms of all structures.
     seconds : float
@@ -68,6 +70,7 @@ class Summary:
     errors: tuple[str, ...]
     written: Optional[str]
     rows: tuple[tuple[str, ...], ...] = ()
+    stored: int = 0
 
     def renderable(self) -> tuple[RenderableType, ...]:
         """Return a few lines, below a table of frames if there is one."""
@@ -79,11 +82,11 @@ class Summary:
         return table("", columns, self.rows), rest + self._text()
 
     def _text(self) -> str:
-        rate = self.structures / max(self.seconds, 1e-9)
-        lines = [
-            f"{self.structures} structures ({self.natoms} atoms), {self.model}",
-            f"{self.seconds:.1f} s, {rate:.3g} structures/s",
-        ]
+        rate = (self.structures - self.stored) / max(self.seconds, 1e-9)
+        lines = [f"{self.structures} structures ({self.natoms} atoms), {self.model}"]
+        if self.stored:
+            lines.append(f"{self.stored} of them were in the store already")
+        lines.append(f"{self.seconds:.1f} s, {rate:.3g} structures/s")
         if self.evaluations.get("batch"):
             lines.append(f"{self.evaluations['batch']} of them in batches")
         if self.failed:
@@ -113,8 +116,8 @@ def _open(path: Path) -> Iterator[EvaluationFile]:
 class _Named:
     """The structures of files; remembers where those that were read come from."""
 
-    def __init__(self, files: StructureFiles) -> None:
-        self._files = files
+    def __init__(self, files: StructureFiles, shard: Optional[Shard] = None) -> None:
+        self._files, self._shard = files, shard
         self._frames: dict[int, Frame] = {}
 
     def __length_hint__(self) -> int:
@@ -122,19 +125,24 @@ class _Named:
 
     def __iter__(self) -> Iterator[Atoms]:
         for number, (frame, atoms) in enumerate(self._files):
-            self._frames[number] = frame
+            if self._shard is None or number in self._shard:
+                self._frames[number] = frame
             yield atoms
 
     def frame(self, number: int) -> Frame:
-        """Return where a structure comes from, once."""
-        return self._frames.pop(number)
+        """Return where a structure comes from."""
+        return self._frames[number]
+
+    def forget(self, number: int) -> None:
+        """Free the memory of a structure that is done."""
+        del self._frames[number]
 
 
 class _Counts:
     """Counts the outcomes for a summary."""
 
     def __init__(self, *, listed: int, traceback: bool) -> None:
-        self.structures = self.failed = self.natoms = 0
+        self.structures = self.failed = self.natoms = self.stored = 0
         self.ways: Counter[str] = Counter()
         self.errors: list[str] = []
         self.rows: list[tuple[str, ...]] = []
@@ -144,8 +152,9 @@ class _Counts:
         from ..evaluation.files import describe, numbers
 
         self.structures += 1
+        self.stored += evaluation.stored
         self.natoms += len(evaluation.source)
-        if evaluation.provenance is not None:
+        if evaluation.provenance is not None and not evaluation.stored:
             self.ways[evaluation.provenance.evaluation] += 1
         if not evaluation.ok:
             self.failed += 1
@@ -161,6 +170,21 @@ class _Counts:
                     *(f"{values[name]:.6f}" if name in values else "" for name in _COLUMNS),
                 )
             )
+
+    def summary(self, model: str, seconds: float, written: Optional[str]) -> Summary:
+        """Return the summary."""
+        return Summary(
+            model=model,
+            structures=self.structures,
+            failed=self.failed,
+            natoms=self.natoms,
+            seconds=seconds,
+            evaluations=dict(self.ways),
+            errors=tuple(self.errors),
+            written=written,
+            rows=tuple(self.rows),
+            stored=self.stored,
+        )
 
     def _remote_traceback(self, evaluation: Evaluation) -> str:
         cause = None if evaluation.error is None else evaluation.error.__cause__
@@ -195,24 +219,59 @@ def evaluate_files(
     traceback : bool
         Whether the summary shows tracebacks of the model's errors.
     """
-    named = _Named(files)
     counts = _Counts(listed=rows, traceback=traceback)
     started = time.perf_counter()
     with contextlib.ExitStack() as stack:
         file = None if output is None else stack.enter_context(_open(output))
-        for evaluation in evaluate(named):
-            frame = named.frame(evaluation.index)
-            counts.add(evaluation, frame)
-            if file is not None:
-                file.write(evaluation, frame)
-    return Summary(
-        model=model,
-        structures=counts.structures,
-        failed=counts.failed,
-        natoms=counts.natoms,
-        seconds=time.perf_counter() - started,
-        evaluations=dict(counts.ways),
-        errors=tuple(counts.errors),
-        written=None if output is None else str(output),
-        rows=tuple(counts.rows),
-    )
+        _consume(evaluate, _Named(files), counts, file)
+    written = None if output is None else str(output)
+    return counts.summary(model, time.perf_counter() - started, written)
+
+
+def evaluate_into_store(
+    evaluate: Callable[..., Iterable[Evaluation]],
+    files: StructureFiles,
+    model: str,
+    store: StoreOptions,
+    shard: Optional[Shard] = None,
+    *,
+    traceback: bool = False,
+) -> Summary:
+    """Evaluate what a store lacks of the structures of files.
+
+    Parameters
+    ----------
+    evaluate, files, model, traceback
+        As for :func:`evaluate_files`; `evaluate` takes `store` and `shard`.
+    store : StoreOptions
+        The store.
+    shard : Shard, optional
+        The share of the structures to evaluate.
+    """
+    path = Path(store.path)
+    path = path if shard is None else shard.path(path)
+    named = _Named(files, shard)
+    counts = _Counts(listed=0, traceback=traceback)
+    share = None if shard is None else (shard.number, shard.count)
+    run = partial(evaluate, store=replace(store, origin=named.frame), shard=share)
+    started = time.perf_counter()
+    try:
+        _consume(run, named, counts)
+    except KeyboardInterrupt:  # and SIGTERM
+        typer.echo(f"the results so far are in {path}; the same command goes on", err=True)
+        raise
+    return counts.summary(model, time.perf_counter() - started, str(path))
+
+
+def _consume(
+    evaluate: Callable[[Iterable[Atoms]], Iterable[Evaluation]],
+    named: _Named,
+    counts: _Counts,
+    file: Optional[EvaluationFile] = None,
+) -> None:
+    for evaluation in evaluate(named):
+        frame = named.frame(evaluation.index)
+        counts.add(evaluation, frame)
+        if file is not None:
+            file.write(evaluation, frame)
+        named.forget(evaluation.index)

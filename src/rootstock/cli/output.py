@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import signal
 import warnings
 from typing import TYPE_CHECKING, Any, Optional, Protocol
 
@@ -32,7 +33,15 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-__all__ = ["CHECK_FAILED", "Result", "plain", "reporting_errors", "show", "table"]
+__all__ = [
+    "CHECK_FAILED",
+    "Result",
+    "plain",
+    "reporting_errors",
+    "show",
+    "stopping_at_sigterm",
+    "table",
+]
 
 #: First match wins; other errors end with 1.
 _EXIT_CODES: list[tuple[type[RootstockError], int]] = [
@@ -48,8 +57,31 @@ _EXIT_CODES: list[tuple[type[RootstockError], int]] = [
 #: A check failed: ``verify``, ``status --check``, ``doctor``.
 CHECK_FAILED = 9
 
-#: The shells' exit code for SIGINT.
-_INTERRUPTED = 130
+#: The shells' exit codes for SIGINT and SIGTERM.
+_INTERRUPTED, _TERMINATED = 130, 143
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM arrived: everything ends as at Ctrl-C."""
+
+
+@contextlib.contextmanager
+def stopping_at_sigterm() -> Iterator[None]:
+    """End the block at SIGTERM as at Ctrl-C, and the command with exit code 143.
+
+    Batch systems send SIGTERM before they kill. Another one does not disturb the clean-up.
+    """
+
+    def stop(number: int, frame: Any) -> None:
+        del frame
+        signal.signal(number, signal.SIG_IGN)
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def table(
@@ -135,6 +167,9 @@ def reporting_errors(*, traceback: bool = False) -> Iterator[None]:
         warnings.showwarning = show_warning
         try:
             yield
+        except _Terminated:
+            console.print("terminated", highlight=False)
+            raise typer.Exit(_TERMINATED) from None
         except KeyboardInterrupt:
             console.print("interrupted", highlight=False)
             raise typer.Exit(_INTERRUPTED) from None

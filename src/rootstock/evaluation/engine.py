@@ -62,11 +62,17 @@ class Completed:
         Results in ASE's units, or the error.
     provenance : Provenance or Any
         How it was evaluated; None for a structure that was refused before.
+    source : Atoms or None
+        The input itself, of a structure that was refused.
+    stored : bool
+        Whether it was in a store.
     """
 
     index: int
     outcome: Outcome
     provenance: Any
+    source: Optional[Atoms] = None
+    stored: bool = False
 
 
 Entry = Union[Item, Completed]

@@ -5,33 +5,33 @@ from __future__ import annotations
 import time
 from collections import deque
 from operator import length_hint
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Union
 
 from ..errors import ConfigurationError, StructureError
 from ..properties import property_names
-from ..runtime.preparation import prepare
-from ..runtime.spec import WorkerSpec
 from ..structures import from_atoms
-from .engine import DEFAULT_PROPERTIES, Completed, Item, OneByOne, in_order
-from .executors import ExecutorEngine
-from .pool import Pool, PoolOptions, pool_specs
+from .engine import Completed, Item, in_order
+from .engines import EngineOptions, make_engine
 from .progress import EvaluationProgress, Reporter, reporter
 from .result import Evaluation
-from .submission import check_executor
+from .stored import Campaign, Shard, StoredEngine, store_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
     from concurrent.futures import Executor
+    from os import PathLike
     from typing import Optional
 
     from ase import Atoms
     from typing_extensions import Unpack
 
     from ..runtime.arguments import CalculatorArguments
+    from ..runtime.spec import WorkerSpec
     from .engine import Engine, Entry
     from .evaluator import Evaluator
+    from .stored import RetryErrors, StoreOptions
 
-__all__ = ["check_on_error", "check_positive", "evaluate", "evaluations"]
+__all__ = ["check_on_error", "evaluate", "evaluations"]
 
 
 def evaluate(  # noqa: PLR0913  keywords that users know from the calculator and the command
@@ -46,6 +46,9 @@ def evaluate(  # noqa: PLR0913  keywords that users know from the calculator and
     batch_atoms: Optional[int] = None,
     exact: bool = False,
     ordered: bool = True,
+    store: Union[str, PathLike[str], StoreOptions, None] = None,
+    shard: Union[str, tuple[int, int], None] = None,
+    retry_errors: RetryErrors = False,
     on_error: str = "return",
     progress: Union[bool, Callable[[EvaluationProgress], object], None] = None,
     **arguments: Unpack[CalculatorArguments],
@@ -84,6 +87,15 @@ def evaluate(  # noqa: PLR0913  keywords that users know from the calculator and
         the calculator within single precision, and are faster; the provenance says so.
     ordered : bool
         Yield in the order of the input, else as results come.
+    store : path-like or StoreOptions, optional
+        A file ``NAME.db`` that keeps each outcome before it is yielded. Structures whose outcome is
+        in the file are not evaluated again.
+    shard : str or (int, int), optional
+        ``"3/16"``: evaluate only every 16th structure, from the third one on; they keep their
+        index. The store of the shard is ``NAME-3of16.db``.
+    retry_errors : bool or str
+        Errors in the store that are evaluated again: True for those of lost workers and time-outs,
+        ``"all"``.
     on_error : str
         ``"return"``, or ``"raise"`` to raise the first error of a structure.
     progress : callable or bool, optional
@@ -105,69 +117,39 @@ def evaluate(  # noqa: PLR0913  keywords that users know from the calculator and
         The model has no property of that name.
     ExecutorError
         The executor broke; what had finished was yielded.
+    OutputError
+        The store can't be written, or another process writes to it.
     CallTimeoutError
         All workers were lost because loading the model took too long.
     Exception
         What `structures` raises, after the outcomes of the structures before.
     """
     check_on_error(on_error)
-    check_positive("workers_per_device", workers_per_device)
-    if batch_atoms is not None:
-        check_positive("batch_atoms", batch_atoms)
-    if devices is not None and (isinstance(devices, str) or not devices):
-        msg = f"devices={devices!r} must be a list such as ['cuda:0', 'cuda:1']"
-        raise ConfigurationError(msg)
+    share = None if shard is None else Shard.parse(shard)
+    kept = store_options(store, retry_errors)
     names = None if properties is None else property_names(properties)
-    options = PoolOptions(names, batch_atoms, exact)
-    engine: Engine
-    _check_executor_arguments(executor, max_in_flight, devices, workers_per_device)
-    if isinstance(model, (str, WorkerSpec)) and executor is not None:
-        engine = ExecutorEngine(executor, prepare(model, **arguments), options, max_in_flight)
-    elif isinstance(model, (str, WorkerSpec)):
-        specs = pool_specs(prepare(model, **arguments), devices, workers_per_device)
-        engine = Pool(specs, options)
-    else:
-        workers = None if workers_per_device == 1 else workers_per_device
-        given = {"devices": devices, "workers_per_device": workers, **arguments}
-        given |= {"batch_atoms": batch_atoms, "exact": exact or None, "executor": executor}
-        extra = [name for name, value in given.items() if value is not None]
-        if extra:
-            msg = f"{', '.join(extra)}: these belong to a model string, not to an evaluator"
-            raise ConfigurationError(msg)
-        engine = OneByOne(model, names or DEFAULT_PROPERTIES)
+    options = EngineOptions(
+        properties=names,
+        devices=devices,
+        workers_per_device=workers_per_device,
+        executor=executor,
+        max_in_flight=max_in_flight,
+        batch_atoms=batch_atoms,
+        exact=exact,
+    )
+    engine, spec = make_engine(model, options, arguments)
+    if kept is not None:
+        settings = {"properties": None if names is None else list(names), "exact": exact}
+        engine = StoredEngine(engine, kept, Campaign(spec, settings, share, _length(structures)))
     stream = evaluations(
-        structures, engine, ordered=ordered, on_error=on_error, shown=reporter(progress)
+        structures,
+        engine,
+        ordered=ordered,
+        on_error=on_error,
+        shown=reporter(progress),
+        shard=share,
     )
     return _then_close(stream, engine)
-
-
-def check_positive(name: str, value: Any) -> None:
-    """Raise :class:`ConfigurationError` unless a value is a positive integer."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        msg = f"{name}={value!r} must be a positive integer"
-        raise ConfigurationError(msg)
-
-
-def _check_executor_arguments(
-    executor: Optional[Executor],
-    max_in_flight: Optional[int],
-    devices: Optional[Sequence[str]],
-    workers_per_device: int,
-) -> None:
-    if executor is None and max_in_flight is not None:
-        msg = "max_in_flight needs an executor: workers of this machine have no queue of chunks"
-        raise ConfigurationError(msg)
-    if executor is None:
-        return
-    check_executor(executor)
-    if max_in_flight is not None:
-        check_positive("max_in_flight", max_in_flight)
-    if devices is not None or workers_per_device != 1:
-        msg = (
-            "devices and workers_per_device belong to workers of this machine: with an executor, "
-            "its own settings say how many processes run on which devices"
-        )
-        raise ConfigurationError(msg)
 
 
 def check_on_error(on_error: str) -> None:
@@ -194,6 +176,7 @@ def evaluations(
     ordered: bool = True,
     on_error: str = "return",
     shown: Optional[Reporter] = None,
+    shard: Optional[Shard] = None,
 ) -> Generator[Evaluation, None, None]:
     """Return an iterator over an :class:`Evaluation` for each structure.
 
@@ -201,6 +184,8 @@ def evaluations(
     ----------
     structures, ordered, on_error
         As for :func:`evaluate`.
+    shard : Shard, optional
+        The share of the structures to evaluate.
     engine : Engine
         Evaluates them; stays open.
     shown : Reporter, optional
@@ -212,9 +197,17 @@ def evaluations(
         `on_error` is invalid.
     """
     check_on_error(on_error)
-    stream = _stream(structures, engine, ordered=ordered)
-    hint = length_hint(structures, -1)
-    return _watched(stream, on_error, shown or Reporter(), None if hint < 0 else hint)
+    stream = _stream(structures, engine, shard, ordered=ordered)
+    total = _length(structures)
+    if total is not None and shard is not None:
+        total = shard.size(total)
+    return _watched(stream, on_error, shown or Reporter(), total)
+
+
+def _length(structures: Iterable[Atoms]) -> Optional[int]:
+    """Return how many structures there are; None if that is not known before reading."""
+    length = length_hint(structures, -1)
+    return None if length < 0 else length
 
 
 def _watched(
@@ -231,6 +224,7 @@ def _watched(
             state = EvaluationProgress(
                 done=state.done + 1,
                 errors=state.errors + (not evaluation.ok),
+                stored=state.stored + evaluation.stored,
                 natoms=state.natoms + len(evaluation.source),
                 total=total,
                 seconds=time.perf_counter() - started,
@@ -245,27 +239,34 @@ def _watched(
 
 
 def _stream(
-    structures: Iterable[Atoms], engine: Engine, *, ordered: bool
+    structures: Iterable[Atoms], engine: Engine, shard: Optional[Shard], *, ordered: bool
 ) -> Generator[Evaluation, None, None]:
     sources: dict[int, Atoms] = {}
     indices: deque[int] = deque()
-    completed = engine.run(_entries(structures, sources, indices), ordered=ordered)
+    completed = engine.run(_entries(structures, sources, indices, shard), ordered=ordered)
     try:
         for entry in in_order(completed, indices) if ordered else completed:
             source = sources.pop(entry.index)
-            yield Evaluation(entry.index, source, entry.outcome, entry.provenance)
+            yield Evaluation(
+                entry.index, source, entry.outcome, entry.provenance, stored=entry.stored
+            )
     finally:
         completed.close()
 
 
 def _entries(
-    structures: Iterable[Atoms], sources: dict[int, Atoms], indices: deque[int]
+    structures: Iterable[Atoms],
+    sources: dict[int, Atoms],
+    indices: deque[int],
+    shard: Optional[Shard],
 ) -> Iterator[Entry]:
     """Yield each structure with its number, or why it can't be evaluated."""
     for index, atoms in enumerate(structures):
+        if shard is not None and index not in shard:
+            continue
         sources[index] = atoms
         indices.append(index)
         try:
             yield Item(index, from_atoms(atoms), atoms)
         except StructureError as error:
-            yield Completed(index, error, None)
+            yield Completed(index, error, None, atoms)

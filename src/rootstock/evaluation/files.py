@@ -205,7 +205,9 @@ class _Json:
         if evaluation.error is None:
             document["results"] = {name: _plain(v) for name, v in evaluation.results.items()}
         provenance = evaluation.provenance
-        if provenance is not None:
+        if isinstance(provenance, dict):  # of an evaluator
+            document["provenance"] = provenance
+        elif provenance is not None:
             document["provenance"] = {
                 "model": provenance.model,
                 "identity": provenance.identity,

@@ -24,6 +24,8 @@ class EvaluationProgress:
     ----------
     done, errors, natoms : int
         Structures with an outcome, those of them with an error, and their atoms.
+    stored : int
+        Those that were in the store already; they do not count for the throughput.
     total : int or None
         Structures in all; None for an iterator of unknown length.
     seconds : float
@@ -35,6 +37,7 @@ class EvaluationProgress:
     done: int = 0
     errors: int = 0
     natoms: int = 0
+    stored: int = 0
     total: Optional[int] = None
     seconds: float = 0.0
     steps: int = 0
@@ -42,18 +45,19 @@ class EvaluationProgress:
     @property
     def structures_per_second(self) -> float:
         """Mean throughput."""
-        return self.done / max(self.seconds, 1e-9)
+        return (self.done - self.stored) / max(self.seconds, 1e-9)
 
     @property
     def atoms_per_second(self) -> float:
         """Mean throughput."""
-        return self.natoms / max(self.seconds, 1e-9)
+        share = (self.done - self.stored) / max(self.done, 1)
+        return self.natoms * share / max(self.seconds, 1e-9)
 
     @property
     def seconds_left(self) -> Optional[float]:
         """Estimate at the mean throughput; None if it is not known."""
-        if self.total is None or not self.done:
-            return None
+        if self.total is None or self.done == self.stored:
+            return 0.0 if self.done and self.done == self.total else None
         return (self.total - self.done) / self.structures_per_second
 
     def __str__(self) -> str:
@@ -64,6 +68,8 @@ class EvaluationProgress:
             text += f"{self.steps} force calls, {self.steps / max(self.seconds, 1e-9):.3g}/s"
         else:
             text += f"{self.atoms_per_second:.3g} atoms/s"
+        if self.stored:
+            text += f", {self.stored} from the store"
         if self.errors:
             text += f", {self.errors} error" + "s" * (self.errors > 1)
         left = self.seconds_left

@@ -32,12 +32,15 @@ class Evaluation:
         The input itself.
     provenance : Provenance or Any
         How it was evaluated; None if it never reached a model.
+    stored : bool
+        Whether it was in the store already.
     """
 
     index: int
     source: Atoms
     _outcome: Outcome = field(repr=False, compare=False)
     provenance: Any = field(default=None, repr=False, compare=False)
+    stored: bool = field(default=False, compare=False)
 
     @property
     def error(self) -> Optional[RootstockError]:

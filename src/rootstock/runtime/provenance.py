@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -172,6 +172,16 @@ class Provenance:
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON data."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Provenance:
+        """Return the provenance that :meth:`as_dict` made the document of.
+
+        Entries of another version of Rootstock are left out; those that are missing are empty.
+        """
+        known = {f.name: document.get(f.name, "") for f in fields(cls) if f.default is MISSING}
+        known |= {f.name: document[f.name] for f in fields(cls) if f.name in document}
+        return cls(**known)
 
 
 def describe(spec: WorkerSpec, report: WorkerReport) -> Provenance:

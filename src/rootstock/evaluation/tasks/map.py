@@ -12,7 +12,8 @@ from ...runtime.preparation import prepare
 from ...runtime.session import Session
 from ...runtime.spec import WorkerSpec
 from ..engine import in_order
-from ..evaluate import check_on_error, check_positive
+from ..engines import check_positive
+from ..evaluate import check_on_error
 from ..pool import pool_specs
 from ..progress import EvaluationProgress, Reporter, reporter
 from .calls import EvaluatorCalls, SessionCalls
