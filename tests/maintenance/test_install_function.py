@@ -8,6 +8,7 @@ import rootstock
 from rootstock.environments.builds import current_build
 from rootstock.environments.discovery import find_environment
 from rootstock.errors import EnvironmentFileError, UnknownNameError
+from rootstock.maintenance.install import find_or_add
 from tests.support.builds import QUIET
 from tests.support.environment_files import add_to_root, write_environment_file
 
@@ -41,3 +42,10 @@ def test_all_are_read_before_one_is_built(root, tmp_path):
     with pytest.raises(EnvironmentFileError, match="there is no file"):
         rootstock.install("first", tmp_path / "empty", root=root, progress=QUIET)
     assert not list(root.writable.builds.iterdir())
+
+
+def test_a_folder_here_needs_no_slash(root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_environment_file(tmp_path / "files", name="a")
+    (tmp_path / "chgnet").mkdir()  # a name of the catalogue stays one
+    assert [e.name for e in find_or_add(["files", "chgnet"], root)] == ["a", "chgnet"]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import os
 import signal
 import sys
 from typing import TYPE_CHECKING
 
 import typer
 
+from ..support.files import explain
 from .demo import demo_command
 from .doctor import doctor_command
 from .evaluate import evaluate_command
@@ -94,6 +96,10 @@ def common(
     del version  # its callback has done it
 
 
+#: The exit code of an output that can't be written.
+_OUTPUT_FAILED = 5
+
+
 def main() -> None:
     """Run the program."""
     # A caller that ignores SIGCHLD passes that on, and uv's exit status would be lost.
@@ -101,4 +107,12 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without Å
-    app()
+    try:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # else Python finds a full disk after the last handler
+    except OSError as error:
+        sys.stderr.write(f"error: the output can't be written: {explain(error)}\n")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left to write is lost
+        raise SystemExit(_OUTPUT_FAILED) from error

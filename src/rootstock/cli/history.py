@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Optional, Union
 
 import typer
 
@@ -35,8 +35,10 @@ class History:
     name: str
     builds: tuple[BuildEntry, ...]
 
-    def renderable(self) -> Table:
-        """Return a table."""
+    def renderable(self) -> Union[Table, str]:
+        """Return a table, or the next command."""
+        if not self.builds:
+            return f"{self.name} was never built here: rootstock install {self.name}"
         rows = (
             (
                 entry.id,

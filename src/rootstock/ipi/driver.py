@@ -120,7 +120,10 @@ class ServeOptions:
     extras: bool = True
 
     def __post_init__(self) -> None:
-        """Check the number of workers."""
+        """Check the numbers."""
+        if self.wait is not None and not self.wait >= 0:
+            msg = f"wait={self.wait:g} must be a number of seconds, zero or more"
+            raise ConfigurationError(msg)
         if self.count < 1:
             msg = f"count={self.count} must be a positive integer"
             raise ConfigurationError(msg)

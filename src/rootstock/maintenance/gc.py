@@ -14,6 +14,7 @@ from ..environments.build_lock import leftovers
 from ..environments.builds import all_builds, current_build
 from ..environments.pins import pinned_builds, stale_pins
 from ..environments.weights import records
+from ..errors import ConfigurationError
 from .removal import TRASH, remove
 
 if TYPE_CHECKING:
@@ -61,7 +62,15 @@ def plan_collection(
     caches : bool
         Also return folders of the cache that no record names. These include weights that were
         downloaded at first use and not by ``rootstock fetch``.
+
+    Raises
+    ------
+    ConfigurationError
+        `days` is negative or no number.
     """
+    if not days >= 0:
+        msg = f"days={days:g} must be zero or more: the age from which replaced builds are removed"
+        raise ConfigurationError(msg)
     layer = root.writable
     plan = []
     in_use = pinned_builds(layer)

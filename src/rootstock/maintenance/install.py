@@ -10,7 +10,7 @@ from ..environments import build, discovery
 from ..environments.discovery import find_environment
 from ..environments.environment_file import check_settings
 from ..environments.options import BuildOptions
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, UnknownNameError
 from ..settings.root import find_root
 from .add_files import add_files, named_files
 
@@ -127,7 +127,8 @@ def find_or_add(
     Parameters
     ----------
     names : sequence of str or path
-        Names, files or folders; a string with a slash or the suffix ``.py`` is a path.
+        Names, files or folders; a string with a slash or the suffix ``.py`` is a path, and so is
+        an unknown name that is a folder here.
     root : Root
         The root.
     replace : bool
@@ -136,7 +137,7 @@ def find_or_add(
     paths = []
     order: list[str] = []
     for name in names:
-        if isinstance(name, os.PathLike) or "/" in name or name.endswith(".py"):
+        if isinstance(name, os.PathLike) or _is_path(name, root):
             paths.append(Path(name))
             order += [file_name for file_name, _ in named_files(Path(name))]
         else:
@@ -145,3 +146,16 @@ def find_or_add(
     if paths:
         add_files(root, paths, replace=replace)
     return [find_environment(name, root) for name in order]
+
+
+def _is_path(name: str, root: Root) -> bool:
+    """Tell if what is to be installed is a file or folder."""
+    if "/" in name or name.endswith(".py"):
+        return True
+    if not Path(name).is_dir():
+        return False
+    try:
+        find_environment(name, root)
+    except UnknownNameError:
+        return True
+    return False

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["pack", "unpack"]
 
+#: Suffixes of archives that are no tar archives.
+_OTHER_FORMATS = (".zip", ".7z", ".rar", ".bz2", ".zst")
 _MANIFEST = "rootstock-pack.json"
 _ENVIRONMENT, _WEIGHTS = "environment", "weights"
 
@@ -60,10 +62,13 @@ def pack(environment: Environment, output: Path, progress: Optional[Progress] = 
     Raises
     ------
     ConfigurationError
-        The environment is not built.
+        The environment is not built, or the archive's name is that of another format.
     OutputError
         The archive can't be written.
     """
+    if output.suffix in _OTHER_FORMATS:
+        msg = f"{output} would be a tar archive: name it .tar, .tar.gz or .tar.xz"
+        raise ConfigurationError(msg)
     build = find_build(environment)
     if build is None or environment.root is None:
         msg = f"{environment.name} is not built: rootstock install {environment.name}"
