@@ -9,7 +9,7 @@
     ├── EnvironmentFileError                 an environment file is missing, unreadable or broken
     ├── BuildError                           uv could not lock or build; carries uv's output
     ├── RootError (OSError)                  the root can't be written, or its disk is full
-    ├── OutputError (OSError)                a file that the user named can't be written
+    ├── OutputError (OSError)                a file that the user named can't be written or read
     ├── WeightsError (OSError)               weights that were fetched are missing or changed
     ├── StructureError (InputError)          the Atoms can't be computed: none, NaN, wrong shape
     ├── StartupError (CalculatorSetupError)  the worker did not start
@@ -138,7 +138,7 @@ class RootError(RootstockError, OSError):
 
 
 class OutputError(RootstockError, OSError):
-    """A file that the user asked for can't be written."""
+    """A file that the user asked for can't be written, or a store is damaged or in use."""
 
 
 class WeightsError(RootstockError, OSError):

@@ -9,6 +9,7 @@ needs no further lock. Arrays of shapes that ASE can't read back are left out.
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING, Any, Optional
 from uuid import uuid4
 
@@ -86,7 +87,8 @@ class AseRows:
 
 def _structure(atoms: Atoms) -> dict[str, Any]:
     columns: dict[str, Any] = {
-        "unique_id": uuid4().hex,
+        # rising, so that the index of ids grows at its end: each page is written once
+        "unique_id": f"{time.time_ns():016x}{uuid4().hex[:16]}",
         "numbers": np.asarray(atoms.numbers, np.int64),
         "positions": np.asarray(atoms.positions, np.float64),
         "cell": atoms.cell.array,
