@@ -6,6 +6,7 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk
 
+import rootstock
 from rootstock.runtime.session import Session
 from tests.support.fake_builds import root_with_fake_build
 from tests.support.paths import TESTS
@@ -14,6 +15,21 @@ from tests.support.paths import TESTS
 def emt_root(folder):
     """Make a root with the EMT of ``emt_env.py``."""
     return root_with_fake_build(folder, "emt", (TESTS / "support" / "emt_env.py").read_text())
+
+
+class Runner:
+    """Runs functions as tasks with the model of a root; quietly, on the CPU."""
+
+    def __init__(self, root, model="emt"):
+        self.root = root
+        self._model = model
+
+    def __call__(self, function, structures, model=None, **options):
+        return list(self.stream(function, structures, model, **options))
+
+    def stream(self, function, structures, model=None, **options):
+        options = {"root": self.root, "device": "cpu", "progress": False, **options}
+        return rootstock.map(function, structures, model or self._model, **options)
 
 
 def rattled(number: int, size: int = 2) -> list[Atoms]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections import deque
 from dataclasses import dataclass
@@ -126,5 +127,6 @@ def copy_of(source: Any) -> Atoms:
         msg = f"a structure has to be ASE's Atoms, not {type(source).__name__}"
         raise StructureError(msg)
     atoms = source.copy()
-    atoms.info = copy.deepcopy(source.info)  # ASE copies the dict alone
+    with contextlib.suppress(Exception):  # what can't be copied is shared
+        atoms.info = copy.deepcopy(source.info)  # ASE copies the dict alone
     return atoms
