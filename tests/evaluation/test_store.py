@@ -235,13 +235,13 @@ def test_rows_can_not_begin_in_the_middle(path):
 
 
 def test_another_model(path):
-    fields = {"lock": "1", "argument": "a", "weights": None}
+    fields = {"lock": "1", "argument": "a", "weights": (("file", "digest"),)}
     with Store(path) as store:
         store.use_model("1" * 64, {**DOCUMENT, "fields": fields})
         store.use_model("1" * 64, {**DOCUMENT, "fields": fields})
         with pytest.raises(ConfigurationError, match=r"springs \(identity 1{12}\), not of lj .*2"):
             store.use_model("2" * 64, {**DOCUMENT, "model": "lj"})
-        with pytest.raises(ConfigurationError, match="lock differ"):
+        with pytest.raises(ConfigurationError, match=r"2; lock differ\)"):
             store.use_model("2" * 64, {**DOCUMENT, "fields": {**fields, "lock": "2"}})
     assert len(rows(path, "models")) == 1
 
@@ -378,6 +378,13 @@ def test_a_damaged_record(path):
     with Store(path) as store:
         with pytest.raises(OutputError, match=r"results\.db is damaged"):
             store.find(b"key")
+
+
+def test_a_file_that_is_removed_meanwhile(path):
+    with pytest.raises(OutputError, match=r"results\.db can't be written: the file was removed"):
+        with open_store(path) as store:
+            path.unlink()
+            add(store)
 
 
 def test_a_closed_store(path):

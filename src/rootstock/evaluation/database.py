@@ -198,11 +198,15 @@ class Database:
                 reason = "it is a folder"
             elif not self.path.parent.is_dir():
                 reason = "the folder does not exist"
+        elif not self.path.exists():
+            reason = "the file was removed or renamed"
         elif "malformed" in text:
             reason = "the file is damaged; restore a copy, or begin a new one"
         verb = "written" if self._writes else "read"
-        msg = f"{self.path} can't be {verb}: {reason}. Results that were reported before stay in it"
-        return OutputError(msg if verb == "written" else msg.partition(". Results")[0])
+        msg = f"{self.path} can't be {verb}: {reason}"
+        if self._writes and self.path.is_file():
+            msg += ". Results that were reported before stay in it"
+        return OutputError(msg)
 
     def close(self) -> None:
         """Close the file; more than once does nothing."""

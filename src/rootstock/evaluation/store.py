@@ -173,7 +173,8 @@ class Store:
 
     def _other_model(self, identity: str, document: dict[str, Any], models: dict[str, Any]) -> str:
         other, before = next(iter(models.items()))
-        old, new = before.get("fields") or {}, document.get("fields") or {}
+        old = before.get("fields") or {}
+        new = json.loads(json.dumps(document.get("fields") or {}))  # tuples become lists
         names = [name for name in old if name in new and old[name] != new[name]]
         differs = f"; {', '.join(names)} differ" if names and old and new else ""
         return (
