@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..settings.root import Root
     from .spec import WorkerSpec
 
-__all__ = ["cache_variables", "pin_device", "worker_variables"]
+__all__ = ["THREAD_COUNTS", "cache_variables", "pin_device", "worker_variables"]
 
 #: Variables by which the caller's Python, conda, modules or debuggers reach a process.
 _SCRUBBED = {"LD_LIBRARY_PATH", "LD_PRELOAD", "LD_AUDIT", "VIRTUAL_ENV", "BASH_ENV", "ENV"}
@@ -31,7 +31,7 @@ _SCRUBBED_PREFIXES = (
 )
 
 #: Variables from which numerical libraries read their number of threads.
-_THREADS = (
+THREAD_COUNTS = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -100,7 +100,7 @@ def worker_variables(spec: WorkerSpec, mask: Optional[str] = None) -> dict[str, 
     own = spec.environment.file.settings.get("variables", {})
     variables.update({str(name): str(value) for name, value in own.items()})
     if spec.threads is not None:
-        variables.update(dict.fromkeys(_THREADS, str(spec.threads)))
+        variables.update(dict.fromkeys(THREAD_COUNTS, str(spec.threads)))
     if mask is not None:
         variables["CUDA_VISIBLE_DEVICES"] = mask
     return variables

@@ -17,6 +17,7 @@ import cloudpickle
 
 from ...errors import CallTimeoutError, ConfigurationError, StartupError, WorkerDiedError
 from ...runtime.process import describe_exit
+from ...runtime.variables import THREAD_COUNTS
 from ...support.processes import ChildProcess
 from .hub import Finished
 from .messages import Done, Failed, Ready, Sent, Setup, Steps, Wanted, unpickle_error
@@ -31,8 +32,13 @@ if TYPE_CHECKING:
 __all__ = ["TaskProcesses", "pickle_function"]
 
 #: What a task process runs: it imports from where this process does.
+#: ASE multiplies small matrices, for which the threads of several processes only get in each
+#: other's way. Libraries read the number when they are loaded; workers have numbers of their own.
 _START = (
-    "import sys; fds = sys.argv[1:3]; sys.path[:] = sys.argv[3:]; "
+    "import os, sys; fds = sys.argv[1:3]; sys.path[:] = sys.argv[3:]; "
+    f"new = [name for name in {THREAD_COUNTS!r} if name not in os.environ]; "
+    "os.environ.update(dict.fromkeys(new, '1')); import numpy, scipy.linalg; "
+    "[os.environ.pop(name) for name in new]; "
     f"from {__package__}.process import main; main(*map(int, fds))"
 )
 #: Processes that a task may end before it is given up; starts that may fail in a row.
