@@ -82,7 +82,7 @@ def test_an_alignment_is_saved(tmp_path):
 
 def test_aligned_energies_have_a_spread():
     results = [{"energy": e, "forces": np.zeros((4, 3))} for e in (10.0, 20.0, 30.0)]
-    combined = combine(results, aligned=np.array([1.0, 1.2, 1.4]))
+    combined = combine(results, aligned=np.array([1.0, 1.2, 1.4]), natoms=4)
     assert combined["energy"] == 20.0
     assert combined["energy_std_per_atom"] == pytest.approx(np.std([1.0, 1.2, 1.4]) / 4)
     assert combined["energy_var"] == pytest.approx(np.var([1.0, 1.2, 1.4]))

@@ -167,9 +167,10 @@ class Committee(StructureCalculator):
         if self.alignment is not None and not self.dropped:
             energies = np.array([float(np.asarray(r["energy"]).reshape(())) for r in results])
             aligned = self.alignment.apply(energies, structure.fixed_inputs.arrays["numbers"])
-        combined = combine(results, self.weights, aligned)
+        natoms = len(structure.positions)
+        combined = combine(results, self.weights, aligned, natoms)
         if self.calibration is not None:
-            combined |= self.calibration.uncertainties(combined, aligned)
+            combined |= self.calibration.uncertainties(combined, aligned, natoms)
         return combined
 
     def _of_members(self, structure: Structure, wanted: tuple[str, ...]) -> list[Results]:

@@ -58,7 +58,7 @@ class Calibration:
         return asdict(self)
 
     def uncertainties(
-        self, results: Mapping[str, Any], aligned: Optional[np.ndarray]
+        self, results: Mapping[str, Any], aligned: Optional[np.ndarray], natoms: int
     ) -> dict[str, Any]:
         """Return the calibrated uncertainties of a committee's results.
 
@@ -68,6 +68,8 @@ class Calibration:
             Of :func:`rootstock.committee.combine`.
         aligned : ndarray of shape (M,) or None
             Energies of the members on one scale, in eV.
+        natoms : int
+            Number of atoms.
 
         Returns
         -------
@@ -80,8 +82,8 @@ class Calibration:
         if self.alpha_forces is not None and forces is not None:
             std = np.sqrt(forces.var(axis=0, ddof=1).sum(axis=1))
             found["forces_uncertainty"] = self.alpha_forces * std
-        if self.alpha_energy is not None and aligned is not None and forces is not None:
-            std = float(aligned.std(ddof=1)) / forces.shape[1]
+        if self.alpha_energy is not None and aligned is not None:
+            std = float(aligned.std(ddof=1)) / natoms
             found["energy_uncertainty_per_atom"] = self.alpha_energy * std
         return found
 

@@ -61,6 +61,7 @@ def combine(
     results: Sequence[Results],
     weights: Optional[Sequence[float]] = None,
     aligned: Optional[np.ndarray] = None,
+    natoms: int = 1,
 ) -> dict[str, Any]:
     """Return the committee's results.
 
@@ -72,6 +73,8 @@ def combine(
         One for each member; equal by default.
     aligned : ndarray of shape (M,), optional
         Energies of the members on one scale, in eV.
+    natoms : int
+        Number of atoms n, for the energy per atom.
 
     Returns
     -------
@@ -102,7 +105,7 @@ def combine(
     if aligned is not None and "energy" in combined:
         variance = float(_variance(aligned, share @ aligned, share))
         combined["energy_var"] = variance
-        combined["energy_std_per_atom"] = variance**0.5 / _natoms(combined)
+        combined["energy_std_per_atom"] = variance**0.5 / natoms
     combined["committee_size"] = len(results)
     return combined
 
@@ -124,14 +127,6 @@ def _stacked(name: str, results: Sequence[Results]) -> Optional[np.ndarray]:
 def _variance(stacked: np.ndarray, mean: Any, share: np.ndarray) -> np.ndarray:
     squares: np.ndarray = np.tensordot(share, (stacked - mean) ** 2, 1)
     return squares
-
-
-def _natoms(combined: dict[str, Any]) -> int:
-    for name, value in combined.items():
-        if name in PROPERTIES and PROPERTIES[name].per_atom:
-            return len(value)
-    msg = "the number of atoms is not known: ask for forces too"
-    raise ConfigurationError(msg)
 
 
 def relative_energy_std(energies: np.ndarray, numbers: Sequence[np.ndarray]) -> np.ndarray:
