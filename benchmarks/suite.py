@@ -11,6 +11,7 @@ from . import counts, starts
 from .arms import Launcher, running
 from .compare import added, milliseconds, take_turns
 from .many import many
+from .tasks import tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -23,7 +24,7 @@ METALS = ("null", "snap", "emt", "mace")
 NULL_KINDS = ("direct", "rootstock", "ase", "peer", "floor")
 PARTS = ("way", "counts", "memory", "imports", "starts", "dynamics", "models")
 #: Measured only where it is named.
-OPTIONAL = ("many",)
+OPTIONAL = ("many", "tasks")
 _MEMORY = (1000, 2000, 5000, 10_000)
 
 
@@ -138,6 +139,7 @@ def run(
         "dynamics": lambda: dynamics(launcher, names[:1], seconds),
         "models": lambda: models(launcher, names, MODEL_SIZES, seconds),
         "many": lambda: many(launcher, ("null", "emt", "snap-Cu", *names), seconds, formula),
+        "tasks": lambda: tasks(launcher, ("emt", "snap-Cu", *names), seconds, formula),
     }
     results = {}
     for part in parts:
