@@ -9,6 +9,7 @@ with one. The first names the ``kind`` of calculator and its arguments; each fur
     {"do": "start"}                                           seconds to the first energy, twice
     {"do": "many",     "formula", "count", "seed"}            seconds for many structures
     {"do": "check",    "formula", "count", "seed"}            torch-sim: deviations from the model
+    {"do": "relax",    "formula", "count", "seed"}            seconds and steps of relaxations
 """
 
 import importlib.util
@@ -23,6 +24,8 @@ import numpy as np
 
 #: Extra result of an instrumented model: seconds inside its ``calculate()``.
 INSIDE = "benchmark_seconds"
+#: Where a relaxation ends: eV/Å, and steps.
+FMAX, MOST_STEPS = 0.01, 100
 
 
 def supercell(formula, natoms):
@@ -96,6 +99,18 @@ class Direct:
             atoms.get_potential_energy()
             atoms.get_forces()
         return {"seconds": [time.perf_counter() - started]}
+
+    def relax(self, formula, count, seed):
+        from ase.optimize import FIRE
+
+        structures, steps = many_structures(formula, count, seed), 0
+        started = time.perf_counter()
+        for atoms in structures:
+            atoms.calc = self._calc
+            optimizer = FIRE(atoms, logfile=None)
+            optimizer.run(fmax=FMAX, steps=MOST_STEPS)
+            steps += optimizer.nsteps + 1
+        return {"seconds": [time.perf_counter() - started], "steps": steps}
 
     def dynamics(self, formula, natoms, calls, seed):
         from ase.md.verlet import VelocityVerlet

@@ -179,6 +179,21 @@ def _store(measured: dict) -> list[str]:
     ]
 
 
+def _tasks(rows: list[dict]) -> list[str]:
+    head = ["FIRE relaxations of 4 to 64 atoms", "", "ms a force call", "speed", "rounds"]
+    cells = (
+        [
+            row["model"],
+            row["kind"],
+            f"{row['milliseconds']:.3g}",
+            f"{row['speed']:.2f} ± {row['spread']:.2f} x {row['base']}",
+            f"{row['rounds']} x {row['structures']}",
+        ]
+        for row in rows
+    )
+    return _table(head, cells, left=2)
+
+
 _TABLES = {
     "way": _way,
     "counts": _counts,
@@ -189,6 +204,7 @@ _TABLES = {
     "models": _models,
     "many": _many,
     "store": _store,
+    "tasks": _tasks,
 }
 
 

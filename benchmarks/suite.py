@@ -12,6 +12,7 @@ from .arms import Launcher, running
 from .compare import added, milliseconds, take_turns
 from .many import many
 from .stores import stores
+from .tasks import tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,7 +25,7 @@ METALS = ("null", "snap", "emt", "mace")
 NULL_KINDS = ("direct", "rootstock", "ase", "peer", "floor")
 PARTS = ("way", "counts", "memory", "imports", "starts", "dynamics", "models")
 #: Measured only where it is named.
-OPTIONAL = ("many", "store")
+OPTIONAL = ("many", "store", "tasks")
 _MEMORY = (1000, 2000, 5000, 10_000)
 
 
@@ -140,6 +141,7 @@ def run(
         "models": lambda: models(launcher, names, MODEL_SIZES, seconds),
         "many": lambda: many(launcher, ("null", "emt", "snap-Cu", *names), seconds, formula),
         "store": lambda: stores(launcher),
+        "tasks": lambda: tasks(launcher, ("emt", "snap-Cu", *names), seconds, formula),
     }
     results = {}
     for part in parts:
