@@ -43,7 +43,7 @@ class TimedEngine:
         self._sizes: dict[int, int] = {}
         self.natoms = 0
         self.seconds = 0.0
-        self.peak_memory_MiB: Optional[float] = None  # noqa: N815  the unit's symbol
+        self.peak_memory_MiB: Optional[float] = None
 
     @property
     def provenance(self) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, Union
@@ -110,7 +110,7 @@ def compare(  # noqa: PLR0913  keywords, as those of evaluate
         run.run([*images, *eos.images], options)
     provenance = {
         "rootstock": __version__,
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "date": dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
         "command": command,
         "tests": list(tests),
         "exact": exact,
@@ -247,7 +247,7 @@ class _Comparer:
                 numbers=atoms.numbers.copy(),
                 positions_A=atoms.positions.copy(),
                 cell_A=atoms.cell.array.copy(),
-                pbc=tuple(map(bool, atoms.pbc)),
+                pbc=(bool(atoms.pbc[0]), bool(atoms.pbc[1]), bool(atoms.pbc[2])),
             )
             for index, atoms in enumerate(self._images)
         )

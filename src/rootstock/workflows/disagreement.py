@@ -68,7 +68,7 @@ def force_disagreement(forces: np.ndarray) -> np.ndarray:
 
 
 def mean_forces(forces: Sequence[np.ndarray], models: Sequence[int]) -> tuple[np.ndarray, ...]:
-    """Return the mean forces of some models for each structure; NaN unless all of them have some."""
+    """Return the mean forces of some models for each structure; NaN unless all have some."""
     if len(models) < _PAIR:
         return tuple(np.full(f.shape[1:], np.nan) for f in forces)
     return tuple(f[list(models)].mean(axis=0) for f in forces)
@@ -124,14 +124,14 @@ def align_energies(
     if reference is not None:
         names, rows = [*labels, "reference"], np.vstack([energies, reference])
     members = [k for k, row in enumerate(rows) if not np.isnan(row).all()]
-    common = np.flatnonzero(~np.isnan(rows[members]).any(axis=0))
+    common = np.flatnonzero(~np.isnan(rows[members]).any(axis=0)).tolist()
     target = "mean" if reference is None else "reference"
     deviations = np.full(energies.shape, np.nan)
     if len(members) < _PAIR or not len(common):
         text = "No energies are compared: no structure has an energy from all of the models"
         text += " that ran." if reference is None else " that ran and from the reference."
         return EnergyComparison("none", target, text, deviations)
-    some = rows[np.ix_(members, common)]
+    some = rows[members][:, common]
     species = [numbers[s] for s in common]
     scaled, scheme, text, alignment = _on_one_scale([names[k] for k in members], some, species)
     origin = scaled.mean(axis=0) if reference is None else scaled[-1]

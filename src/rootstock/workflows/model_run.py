@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, Union
 
 from ..errors import ConfigurationError, EnvironmentFileError, OutputError, RootstockError
@@ -20,6 +19,7 @@ from .comparison import ComparedModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from ase import Atoms
 
@@ -123,7 +123,7 @@ class ModelRun:
                 outer = StoredEngine(outer, kept, Campaign(spec, settings, None, len(structures)))
         try:
             for evaluation in evaluations(structures, outer, shown=reporter(options.progress)):
-                self.evaluations.append(evaluation)  # noqa: PERF402  kept if an error ends this
+                self.evaluations.append(evaluation)  # kept if an error ends this
         finally:
             outer.close()
 
