@@ -29,6 +29,8 @@ ORDER = [
     "evaluation",
     "calculator",
     "committee",
+    "workflows",
+    "reports",
     "ipi",
     "conformance",
     "maintenance",

@@ -37,12 +37,15 @@ if TYPE_CHECKING:
     from .runtime.provenance import ModelIdentity, Provenance
     from .runtime.spec import WorkerSpec
     from .settings.root import Root, find_root
+    from .workflows.compare import compare
+    from .workflows.comparison import Comparison
 
 #: Public names and the modules that define them.
 _MODULES = {
     "BuildError": "errors",
     "CalculationError": "errors",
     "Committee": "committee",
+    "Comparison": "workflows.comparison",
     "ConfigurationError": "errors",
     "Evaluation": "evaluation.result",
     "IPICalculator": "ipi.calculator",
@@ -55,6 +58,7 @@ _MODULES = {
     "TaskResult": "evaluation.tasks.result",
     "WorkerSpec": "runtime.spec",
     "available": "maintenance.install",
+    "compare": "workflows.compare",
     "evaluate": "evaluation.evaluate",
     "fetch": "maintenance.fetch",
     "find_root": "settings.root",
@@ -69,6 +73,7 @@ __all__ = [
     "BuildError",
     "CalculationError",
     "Committee",
+    "Comparison",
     "ConfigurationError",
     "Evaluation",
     "IPICalculator",
@@ -82,6 +87,7 @@ __all__ = [
     "WorkerSpec",
     "__version__",
     "available",
+    "compare",
     "evaluate",
     "fetch",
     "find_root",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..support.files import explain
+from .compare import compare_command
 from .demo import demo_command
 from .doctor import doctor_command
 from .evaluate import evaluate_command
@@ -50,6 +51,7 @@ _PANELS: dict[str, list[tuple[str, Callable[..., None]]]] = {
         ("demo", demo_command),
         ("run", run_command),
         ("evaluate", evaluate_command),
+        ("compare", compare_command),
         ("results", results_command),
         ("merge", merge_command),
         ("serve", serve_command),

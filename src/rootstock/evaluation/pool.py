@@ -200,6 +200,11 @@ class Pool:
         """How structures are evaluated one by one; starts a worker."""
         return self._sessions[0].provenance
 
+    @property
+    def pids(self) -> list[int]:
+        """The ids of the workers' processes that run now."""
+        return [session.pid for session in self._sessions if session.pid is not None]
+
     def close(self) -> None:
         """End the workers; more than once does nothing."""
         for session in self._owned:

@@ -113,6 +113,12 @@ class Session:
         return self._process is not None
 
     @property
+    def pid(self) -> Optional[int]:
+        """The id of the worker's process; None if there is none."""
+        process = self._process
+        return None if process is None else process.pid
+
+    @property
     def log(self) -> str:
         """The end of the running worker's output."""
         return self._process.log.text() if self._process is not None else ""
