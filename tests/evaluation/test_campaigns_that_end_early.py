@@ -84,7 +84,8 @@ def test_sigkill_at_50_random_moments(tmp_path, seed):
     reported, stored = map(int, output_of(KILLING, tmp_path / "results.db", 50, seed).split())
     assert stored > 200 and reported > 400
     assert [p.name for p in tmp_path.iterdir()] == ["results.db"]
-    assert len(ase.db.connect(tmp_path / "results.db")) == stored
+    with ase.db.connect(tmp_path / "results.db") as database:
+        assert len(database) == stored
 
 
 CAMPAIGN = """

@@ -95,7 +95,8 @@ def test_merging_twice_changes_nothing(tmp_path, shards):
     merged = merge(target, shards)
     assert (merged.added, merged.known) == (0, 22)
     assert dump(target) == before
-    assert len(ase.db.connect(target)) == 22
+    with ase.db.connect(target) as database:
+        assert len(database) == 22
 
 
 def test_evaluate_goes_on_in_a_merged_store(tmp_path, shards):

@@ -263,7 +263,8 @@ def foreign(path, kind):
     elif kind == "short":
         path.write_text("hello")
     elif kind == "ase":
-        ase.db.connect(path).write(bulk("Cu"))
+        with ase.db.connect(path) as database:
+            database.write(bulk("Cu"))
     elif kind == "sqlite":
         with sqlite3.connect(path) as connection:
             connection.execute("CREATE TABLE t (x)")
