@@ -141,8 +141,7 @@ class _Run:
     def cancel(self) -> None:
         """Cancel what has not begun; what runs ends by itself."""
         for future in self._in_flight:
-            with contextlib.suppress(Exception):  # parsl's futures can't be cancelled
-                future.cancel()
+            self._submitter.cancel(future)
         self._in_flight.clear()
 
     # --- from entries to futures ------------------------------------------------------------------
