@@ -269,8 +269,8 @@ class _Run:
         self._running = [_Worker(s, self._backlog, policies, self._done) for s in sessions]
         self._started: Counter[str] = Counter()
         self._reads_ahead = 0
-        self._outstanding: OrderedDict[int, None] = OrderedDict()
-        self._newest = 0  # the index that was read last
+        self._outstanding: OrderedDict[int, int] = OrderedDict()  # index: how many came before
+        self._count = 0
         self._input_error: Optional[Exception] = None
         self._is_exhausted = False
 
@@ -312,8 +312,8 @@ class _Run:
             except Exception as error:  # noqa: BLE001  raised when what was read is done
                 self._is_exhausted, self._input_error = True, error
             else:
-                self._outstanding[entry.index] = None
-                self._newest = entry.index
+                self._outstanding[entry.index] = self._count
+                self._count += 1
                 if isinstance(entry, Completed):
                     self._done.put(entry)
                 else:
@@ -325,8 +325,8 @@ class _Run:
     def _has_room(self) -> bool:
         if not self._ordered or not self._outstanding:
             return len(self._outstanding) < self._reads_ahead
-        # what has finished after the lowest one waits for it: the newest index counts
-        return self._newest - next(iter(self._outstanding)) < self._reads_ahead - 1
+        lowest = next(iter(self._outstanding.values()))  # of a shard, indices have gaps
+        return self._count - lowest < self._reads_ahead
 
     def _note_start(self, event: _Started) -> None:
         self._started[event.worker.session.spec.device] += 1
