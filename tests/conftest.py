@@ -27,13 +27,16 @@ from tests.support.structures import copper
 TORCH = "torch==2.13.0"
 
 
+#: Tests with these markers run only where -m names them.
+ON_REQUEST = ("integration", "slow")
+
+
 def pytest_collection_modifyitems(config, items):
-    """Deselect slow tests unless -m names them; an -m in the settings would replace the user's."""
-    if "slow" in config.option.markexpr:
-        return
-    slow = [item for item in items if "slow" in item.keywords]
-    config.hook.pytest_deselected(items=slow)
-    items[:] = [item for item in items if "slow" not in item.keywords]
+    """Deselect tests unless -m names their marker; an -m in the settings would replace the user's."""
+    unnamed = {marker for marker in ON_REQUEST if marker not in config.option.markexpr}
+    deselected = [item for item in items if unnamed & set(item.keywords)]
+    config.hook.pytest_deselected(items=deselected)
+    items[:] = [item for item in items if not unnamed & set(item.keywords)]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -117,8 +117,8 @@ class _Run:
         self._in_flight: dict[Any, _Chunk] = {}  # by the future
         self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._again: deque[_Chunk] = deque()
-        self._unfinished: OrderedDict[int, None] = OrderedDict()
-        self._newest = 0  # the index that was read last
+        self._unfinished: OrderedDict[int, int] = OrderedDict()  # index: how many came before
+        self._count = 0
         self._provenances: dict[Any, Any] = {}
         self._failures = 0  # in a row
         self._has_succeeded = False
@@ -141,8 +141,7 @@ class _Run:
     def cancel(self) -> None:
         """Cancel what has not begun; what runs ends by itself."""
         for future in self._in_flight:
-            with contextlib.suppress(Exception):  # parsl's futures can't be cancelled
-                future.cancel()
+            self._submitter.cancel(future)
         self._in_flight.clear()
 
     # --- from entries to futures ------------------------------------------------------------------
@@ -176,11 +175,11 @@ class _Run:
             except Exception as error:  # noqa: BLE001  raised when what was read is done
                 self._is_exhausted, self._input_error = True, error
             else:
-                self._newest = entry.index
+                self._count += 1
                 if isinstance(entry, Completed):
                     yield entry
                     continue
-                self._unfinished[entry.index] = None
+                self._unfinished[entry.index] = self._count
                 items.append(entry)
                 natoms += entry.natoms
                 if self._chunk_size.is_full(len(items), natoms):
@@ -190,7 +189,8 @@ class _Run:
         if not self._ordered or not self._unfinished:
             return True
         room = _READ_AHEAD * self._submitter.limit * max(self._last_size, FIRST_STRUCTURES)
-        return self._newest - next(iter(self._unfinished)) < room
+        # what has finished after the lowest one waits for it
+        return self._count - next(iter(self._unfinished.values())) < room
 
     # --- from futures to outcomes -----------------------------------------------------------------
 

@@ -99,6 +99,14 @@ class Submitter:
         structures = tuple((item.index, item.structure) for item in items)
         return self._submit(evaluate_elsewhere, Request(self._spec, self._options, structures))
 
+    def cancel(self, future: Any) -> None:
+        """Cancel a request that has not begun, where the executor can do so."""
+        # executorlib 1.11: a future that is cancelled at once ends its dispatcher's thread, and
+        # shutdown() then waits for ever
+        if not type(self._executor).__module__.startswith("executorlib."):
+            with contextlib.suppress(Exception):  # parsl raises NotImplementedError
+                future.cancel()
+
     def provenance(self) -> Any:
         """Return the provenance of one of the executor's processes; wait for it."""
         try:
