@@ -97,6 +97,25 @@ def test_atoms_that_are_kept_after_the_end(run):
     assert "energy" in atoms.calc.implemented_properties
 
 
+def test_a_forked_process_has_a_worker_of_its_own(run):
+    def function(atoms):
+        atoms.get_forces()
+        ours, theirs = os.pipe()
+        if os.fork() == 0:
+            atoms.rattle(0.1)
+            os.write(theirs, b"%.10f" % atoms.get_potential_energy())
+            os._exit(0)
+        atoms.rattle(0.1)
+        expected = atoms.get_potential_energy()
+        os.wait()
+        found = float(os.read(ours, 100))
+        os.close(ours), os.close(theirs)
+        return found - expected
+
+    for result in run(function, rattled(2), max_active=2):
+        assert abs(result.value) < 1e-9
+
+
 def test_a_task_within_a_task(run):
     def outer(atoms):
         inner = [r.value for r in run.stream(energy, [atoms, atoms])]

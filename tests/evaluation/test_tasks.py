@@ -163,6 +163,16 @@ def test_force_calls_are_evaluated_together(run, monkeypatch):
     assert requests == first  # what shares a batch depends on the tasks alone
 
 
+def test_batches_are_cut_to_the_budget(run, monkeypatch):
+    structures = rattled(10)
+    expected = [r.value.positions for r in run(relax, structures, exact=True)]
+    requests = count_requests(monkeypatch)
+    results = run(relax, structures, batch_atoms=12, max_active=10)
+    assert {r.provenance.evaluation for r in results} == {"batch"}
+    assert max(requests[5:]) <= 3  # of 4 atoms each
+    assert all((r.value.positions == e).all() for r, e in zip(results, expected))
+
+
 def test_energy_and_forces_come_from_one_call(run):
     def function(atoms):
         values = atoms.get_potential_energy(), atoms.get_forces(), atoms.get_potential_energy()
@@ -248,6 +258,7 @@ def test_random_numbers_depend_on_seed_and_index_alone(run):
     ("options", "message"),
     [
         ({"function": 3}, "has to be a function"),
+        ({"model": len}, "has to be a model string"),
         ({"seed": -1}, "seed=-1"),
         ({"processes": 0}, "processes=0"),
         ({"max_active": 0}, "max_active=0"),

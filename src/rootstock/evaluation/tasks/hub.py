@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import os
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Optional
@@ -64,6 +65,11 @@ class _Waiting:
     request: Request
 
 
+def _here() -> tuple[int, int]:
+    """Return the process and the thread that run."""
+    return os.getpid(), threading.get_ident()
+
+
 class Hub:
     """Runs a function for many structures at a time.
 
@@ -100,7 +106,7 @@ class Hub:
         self._usual: dict[str, None] = {}  # properties that the function asks for
         self._waiting: list[_Waiting] = []
         self._finished: list[Finished] = []
-        self._thread = 0
+        self._owner = _here()
         self._main: Any = None
 
     def run(
@@ -122,7 +128,7 @@ class Hub:
         BaseException
             What a function raised that is not an ``Exception``, such as ``SystemExit``.
         """
-        self._thread = threading.get_ident()
+        self._owner = _here()
         try:
             if source.peek(0) is None:
                 return
@@ -148,7 +154,7 @@ class Hub:
 
     def _enter(self) -> None:
         """Take note of where functions switch to: whoever asks for the next outcome."""
-        if threading.get_ident() != self._thread:
+        if _here() != self._owner:
             msg = (
                 "the results of rootstock.map have to be read in one thread: functions that wait "
                 "can't go on in another one"
@@ -199,8 +205,9 @@ class Hub:
     def _wait(self, request: Request) -> Reply:
         """Return the reply to a request; called where a function calls its calculator."""
         current = greenlet.getcurrent()
-        if threading.get_ident() != self._thread or current is self._main:
-            # Another thread, as of NEB(parallel=True), can't switch; the results' reader must not.
+        if _here() != self._owner or current is self._main:
+            # Another thread, as of NEB(parallel=True), can't switch; a forked process and the
+            # results' reader must not.
             self.steps += 1
             return self._calls.evaluate_now(request)
         reply: Reply = self._main.switch(_Waiting(current, request))
@@ -227,7 +234,7 @@ class Hub:
     def _end_functions(self) -> None:
         """Raise ``GreenletExit`` in the functions that wait, so that their ``finally`` runs."""
         self._waiting = []
-        if threading.get_ident() != self._thread:
+        if _here() != self._owner:
             return  # the iterator was collected in another thread, which can't reach them
         self._main = greenlet.getcurrent()
         for task, thread in list(self._tasks.items()):

@@ -126,6 +126,9 @@ def map(  # noqa: A001, PLR0913  its name says what it does; keywords that users
     if isinstance(model, (str, WorkerSpec)):
         setup = Setup(b"", prepare(model, **arguments), batch_atoms, exact, max_active)
         engine = _engine(task_function, _setups(setup, processes, devices), total)
+    elif not hasattr(model, "evaluate"):
+        msg = f"model={model!r} has to be a model string, a WorkerSpec or an evaluator"
+        raise ConfigurationError(msg)
     else:
         several = None if processes == 1 else processes
         given = {"processes": several, "devices": devices, "batch_atoms": batch_atoms, **arguments}
