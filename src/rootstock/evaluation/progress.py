@@ -118,8 +118,9 @@ class _Calls(Reporter):
 class _Lines(Reporter):
     """Writes a line every half minute, and one at the end of a long evaluation."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, label: str) -> None:
         self._stream = stream
+        self._label = f"{label}: " if label else ""
         self._last = EvaluationProgress()
         self._due = _LINE
 
@@ -134,14 +135,15 @@ class _Lines(Reporter):
             self._write(self._last)
 
     def _write(self, progress: EvaluationProgress) -> None:
-        self._stream.write(f"rootstock: {progress}\n")
+        self._stream.write(f"rootstock: {self._label}{progress}\n")
         self._stream.flush()
 
 
 class _Bar(Reporter):
     """A bar that appears after a second and goes at the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, label: str) -> None:
+        self._label = f"{label}: " if label else ""
         self._bars: Any = None
         self._task: Any = None
         self._due = _DELAY
@@ -153,7 +155,10 @@ class _Bar(Reporter):
         if self._bars is None:
             self._start()
         self._bars.update(
-            self._task, completed=progress.done, total=progress.total, text=str(progress)
+            self._task,
+            completed=progress.done,
+            total=progress.total,
+            text=f"{self._label}{progress}",
         )
 
     def _start(self) -> None:
@@ -176,10 +181,14 @@ class _Bar(Reporter):
 
 def reporter(
     progress: Union[bool, Callable[[EvaluationProgress], object], None],  # noqa: FBT001
+    label: str = "",
 ) -> Reporter:
-    """Return what shows progress: None fits stderr, False shows nothing, a function is called."""
+    """Return what shows progress: None fits stderr, False shows nothing, a function is called.
+
+    Lines and bars begin with the label.
+    """
     if callable(progress):
         return _Calls(progress)
     if progress is False or sys.stderr is None:
         return Reporter()
-    return _Bar() if sys.stderr.isatty() else _Lines(sys.stderr)
+    return _Bar(label) if sys.stderr.isatty() else _Lines(sys.stderr, label)

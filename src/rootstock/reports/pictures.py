@@ -16,6 +16,8 @@ __all__ = ["structure_figure"]
 #: Atoms of a picture that are drawn as vectors; more become pixels.
 _VECTORS = 150
 _VIEW = "10x,-15y,0z"
+#: Of atoms, relative to their covalent radii.
+_RADII = 0.7
 
 
 def structure_figure(comparison: Comparison, structure: int) -> str:
@@ -34,7 +36,7 @@ def structure_figure(comparison: Comparison, structure: int) -> str:
             (left, "element", {}),
             (right, "disagreement", {"colors": colours}),
         ):
-            plot_atoms(atoms, axes, rotation=_VIEW, **options)
+            plot_atoms(atoms, axes, rotation=_VIEW, radii=_RADII, **options)
             _use_ink(axes, rasterized=len(atoms) > _VECTORS)
             axes.set_axis_off()
             axes.set_title(title)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +87,9 @@ def fit_eos(volumes_A3: np.ndarray, energies_eV: np.ndarray) -> EOSResult:  # no
         raise ConfigurationError(msg)
     equation = EquationOfState(volumes_A3, energies_eV, eos="birchmurnaghan")
     try:
-        volume, energy, modulus = equation.fit(warn=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the covariance, which is not used
+            volume, energy, modulus = equation.fit(warn=False)
     except (RuntimeError, ValueError) as error:  # SciPy's fit, and ASE's first guess
         msg = f"the equation of state can't be fitted: {error}"
         raise ConfigurationError(msg) from error

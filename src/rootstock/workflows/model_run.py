@@ -122,7 +122,9 @@ class ModelRun:
             if kept is not None:
                 outer = StoredEngine(outer, kept, Campaign(spec, settings, None, len(structures)))
         try:
-            for evaluation in evaluations(structures, outer, shown=reporter(options.progress)):
+            for evaluation in evaluations(
+                structures, outer, shown=reporter(options.progress, self.name)
+            ):
                 self.evaluations.append(evaluation)  # kept if an error ends this
         finally:
             outer.close()

@@ -66,7 +66,8 @@ def _on_structures(forces: Sequence[np.ndarray]) -> Iterator[str]:
     known = np.stack([np.asarray(~np.isnan(f).any(axis=(1, 2))) for f in forces])
     ran = known.any(axis=0)
     if ran.sum() < _PAIR:
-        yield f"{ran.sum()} of {known.shape[1]} models gave forces: there is no disagreement to show."
+        count = known.shape[1]
+        yield f"{ran.sum()} of {count} models gave forces: there is no disagreement to show."
         return
     common = int(known[:, ran].all(axis=1).sum())
     if not common:
