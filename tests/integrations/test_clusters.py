@@ -166,7 +166,7 @@ def test_dask_on_slurm_with_a_job_that_is_cancelled(folder, slurm_variables):
     changes = {
         **JOBQUEUE,
         'job_extra_directives=["--gres=gpu:1"],': "",
-        "executor=executor)": "executor=executor, exact=True, max_in_flight=4)",
+        "executor=executor\n": "executor=executor, exact=True, max_in_flight=4\n",
         "            print(": """            if evaluation.index == 40:
                 import subprocess
                 subprocess.run(["scancel", next(iter(cluster.workers.values())).job_id], check=True)
