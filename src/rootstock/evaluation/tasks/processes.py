@@ -210,7 +210,7 @@ class TaskProcesses:
             while process.connection.poll(0):
                 message = pickle.loads(process.connection.recv_bytes())  # noqa: S301  our own process
                 if isinstance(message, Done):
-                    del process.given[message.index]
+                    process.note_done(message)
                     yield _finished(message)
                 elif isinstance(message, Failed):
                     self._lose(process, unpickle_error(message.error))
@@ -276,7 +276,7 @@ class _Process:
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
         self.given: dict[int, Given] = {}
-        self.room = self.steps = 0
+        self.room = self.steps = self._steps_done = 0
         self.is_ready = False
         ours, theirs = socket.socketpair()
         with tempfile.TemporaryFile() as file, theirs:
@@ -313,9 +313,15 @@ class _Process:
         if isinstance(message, Wanted):
             self.room += message.number
         elif isinstance(message, Steps):
-            self.steps = message.number
+            self.steps = max(self.steps, message.number)
         elif isinstance(message, Ready):
             self.is_ready = True
+
+    def note_done(self, done: Done) -> None:
+        """Take note of an outcome; it may come before the message about its last steps."""
+        del self.given[done.index]
+        self._steps_done += done.steps
+        self.steps = max(self.steps, self._steps_done)
 
     def marked(self) -> int:
         """Return the index of the structure whose function ran last, -1 if none did."""
