@@ -200,7 +200,7 @@ def test_no_common_structure():
 
 
 def test_many_crystals_have_no_equation_of_state():
-    symbols = "Cu Al Ni Pd Pt Ag Au Pb Ir Rh Ca Sr Yb Ce".split()
+    symbols = ["Cu", "Al", "Ni", "Pd", "Pt", "Ag", "Au", "Pb", "Ir", "Rh", "Ca", "Sr", "Yb", "Ce"]
     images = [bulk(symbol, "fcc", a=3.5) for symbol in symbols]
     comparison = compare(images, [model(1, "a"), model(2, "b")], tests=["eos"])
     assert len(comparison.eos) == 24
