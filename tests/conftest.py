@@ -28,12 +28,12 @@ TORCH = "torch==2.13.0"
 
 
 def pytest_collection_modifyitems(config, items):
-    """Deselect slow tests unless -m names them; an -m in the settings would replace the user's."""
-    if "slow" in config.option.markexpr:
-        return
-    slow = [item for item in items if "slow" in item.keywords]
-    config.hook.pytest_deselected(items=slow)
-    items[:] = [item for item in items if "slow" not in item.keywords]
+    """Deselect some tests unless -m names them; an -m in the settings would replace the user's."""
+    for marker in ("slow", "integration"):
+        if marker not in config.option.markexpr:
+            chosen = [item for item in items if marker in item.keywords]
+            config.hook.pytest_deselected(items=chosen)
+            items[:] = [item for item in items if marker not in item.keywords]
 
 
 @pytest.fixture(scope="session", autouse=True)

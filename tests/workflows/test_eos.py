@@ -16,7 +16,7 @@ def test_the_parameters_of_exact_energies_are_found_again():
     volumes = 40 * np.array(VOLUME_RATIOS)
     energies = birchmurnaghan(volumes, -14.0, 140 * GPa, 4.7, 41.3)
     result = fit_eos(volumes, energies)
-    assert result.V0_A3 == pytest.approx(41.3, rel=1e-6)
+    assert pytest.approx(41.3, rel=1e-6) == result.V0_A3
     assert result.B0_GPa == pytest.approx(140, rel=1e-5)
     assert result.B0_prime == pytest.approx(4.7, rel=1e-4)
     assert result.E0_eV == pytest.approx(-14, rel=1e-8)
