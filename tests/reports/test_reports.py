@@ -158,7 +158,7 @@ def test_a_missing_extra_is_named(monkeypatch, tmp_path):
     from rootstock.reports import output
 
     monkeypatch.setattr(output, "find_spec", lambda name: None if name == "jinja2" else sys)
-    with pytest.raises(ConfigurationError, match=r"needs jinja2: .*'rootstock\[report\]'"):
+    with pytest.raises(ConfigurationError, match=r"needs jinja2: .*'\.\[report\]'"):
         reports.check_output(tmp_path / "report.html")
     reports.check_output(tmp_path / "report.json")
 
