@@ -12,7 +12,13 @@ from ase.io import write
 from tests.support.command_line import run
 from tests.support.comparisons_of_models import crystals
 from tests.support.fake_builds import root_with_fake_build
+from tests.support.fonts import open_fonts
 from tests.support.paths import TESTS
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _fonts():
+    open_fonts()
 
 
 @pytest.fixture
@@ -83,6 +89,18 @@ def test_resume_does_only_what_is_missing(root, file, tmp_path):
         models = json.loads((tmp_path / "out.json").read_text())["models"]
         assert [m["natoms"] for m in models] == [natoms, natoms]
     assert len(list((tmp_path / "out-results").glob("*.db"))) == 2
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_after_an_interruption_the_command_says_where_results_are(root, file, monkeypatch, resume):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rootstock.workflows.model_run.ModelRun.run", interrupted)
+    options = ["--resume"] if resume else []
+    result = compare(root, "compared-1", "compared-2", "--structures", file, *options)
+    assert result.exit_code == 130
+    assert ("are in report-results; the same command goes on" in result.stderr) == resume
 
 
 def test_a_reference_in_a_file_of_its_own(root, file, tmp_path):
