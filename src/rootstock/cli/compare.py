@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
 import sys
@@ -25,6 +26,8 @@ from .options import (
 from .output import reporting_errors, show, stopping_at_sigterm, table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import RenderableType
 
     from ..workflows.comparison import Comparison
@@ -94,24 +97,39 @@ def compare_command(  # noqa: PLR0913, PLR0917  options, which are never passed 
         arguments = model_arguments(root, cluster, None, device, threads, None)
         del arguments["setup_kwargs"]
         asked = _with_settings(models, setup)
+        store = outputs[0].with_name(f"{outputs[0].stem}-results") if resume else None
         frames, images = _read(StructureFiles(structures, index), "structure")
         known = None if reference is None else _read(StructureFiles([reference]), "reference")[1]
-        comparison = compare(
-            images,
-            asked,
-            tests=chosen,
-            reference=known,
-            frames=frames,
-            store=outputs[0].with_name(f"{outputs[0].stem}-results") if resume else None,
-            exact=exact,
-            command=shlex.join(["rootstock", *sys.argv[1:]]),
-            **arguments,
-        )
+        with _saying_where(store):
+            comparison = compare(
+                images,
+                asked,
+                tests=chosen,
+                reference=known,
+                frames=frames,
+                store=store,
+                exact=exact,
+                command=shlex.join(["rootstock", *sys.argv[1:]]),
+                **arguments,
+            )
         for path in outputs:
             write(comparison, path)
         show(_summary(comparison, outputs), as_json)
         if not any(model.evaluated for model in comparison.models):
             raise typer.Exit(_ALL_FAILED)
+
+
+@contextlib.contextmanager
+def _saying_where(store: Optional[Path]) -> Iterator[None]:
+    """Say after an interruption where the outcomes are."""
+    try:
+        yield
+    except KeyboardInterrupt:  # and SIGTERM
+        kept = "with --resume the results would have been kept"
+        if store is not None:
+            kept = f"the results so far are in {store}; the same command goes on"
+        typer.echo(kept, err=True)
+        raise
 
 
 def _read(files: Any, kind: str) -> tuple[list[Any], list[Any]]:

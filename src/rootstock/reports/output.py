@@ -52,8 +52,8 @@ def _require_packages() -> None:
     missing = [name for name in _PACKAGES if find_spec(name) is None]
     if missing:
         msg = (
-            f"an HTML report needs {' and '.join(missing)}: install it with "
-            "pip install 'rootstock[report]', or write .json or .csv"
+            f"an HTML report needs {' and '.join(missing)}: run pip install '.[report]' in a copy "
+            "of Rootstock's repository, or write .json or .csv"
         )
         raise ConfigurationError(msg)
 
