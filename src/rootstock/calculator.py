@@ -180,7 +180,8 @@ class RootstockCalculator(StructureCalculator):
         return self._session.spec.model
 
     def _implemented(self) -> tuple[str, ...]:
-        return self.report.implemented_properties
+        known = self._known_properties()
+        return self.report.implemented_properties if known is None else known
 
     def _known_properties(self) -> Optional[tuple[str, ...]]:
         started = self._session.started
