@@ -170,6 +170,12 @@ def _failures(comparison: Comparison) -> list[dict[str, Any]]:
     ]
 
 
+def _short(value: Any, name: str) -> str:
+    if name == "batch_deviation":
+        return f"{value:.2g}"
+    return str(value)[:_DIGEST] if name == "weights" else str(value)
+
+
 def _provenance(model: ComparedModel) -> dict[str, Any]:
     """Return what is shown of a model's provenance, as text by name."""
     known = model.provenance
@@ -182,9 +188,8 @@ def _provenance(model: ComparedModel) -> dict[str, Any]:
             shown[name] = str(known[name])[:_DIGEST]
     for name in ("settings", "precision", "packages", "weights", "batch_deviation"):
         if known.get(name):
-            cut = _DIGEST if name == "weights" else None
             shown[name.replace("_", " ")] = ", ".join(
-                f"{key} {str(value)[:cut]}" for key, value in known[name].items()
+                f"{key} {_short(value, name)}" for key, value in known[name].items()
             )
     if known.get("evaluation"):
         shown["evaluation"] = "batches" if known["evaluation"] == "batch" else "one by one"
