@@ -138,6 +138,7 @@ def energy_figure(comparison: Comparison) -> str:
                     color=COLOURS[model % len(COLOURS)],
                     label=label,
                 )
+        axes.set_xlim(-0.7, deviations.shape[1] - 0.3)
         axes.set_xlabel("structure")
         axes.set_ylabel(f"ΔE from {comparison.energies.target} / meV/atom")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -86,7 +86,9 @@ def _elements(model: ComparedModel) -> str:
 def _structures(comparison: Comparison) -> list[dict[str, Any]]:
     rows = []
     for s, structure in enumerate(comparison.structures):
-        pairs = comparison.pair_forces_rms_eV_per_A[s]
+        # a model with itself is no pair
+        itself = np.eye(len(comparison.models), dtype=bool)
+        pairs = np.where(itself, np.nan, comparison.pair_forces_rms_eV_per_A[s])
         widest = float(np.nanmax(pairs)) if not np.isnan(pairs).all() else float("nan")
         failed = [comparison.labels[f.model] for f in comparison.failures if f.structure == s]
         rows.append(
