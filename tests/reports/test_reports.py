@@ -111,6 +111,13 @@ def test_a_page_without_anything_to_show(tmp_path):
     assert "failed for all structures" in path.read_text()
 
 
+def test_structures_of_one_model_have_no_pair(page):
+    rows = re.findall(r"<tr>.*?</tr>", page.partition('id="structures"')[2])
+    texts = [re.sub(r"<[^>]+>", "|", row) for row in rows]
+    (salt,) = [text for text in texts if "Cl4Na4" in text and re.search(r"\|1\|", text)][:1]
+    assert "a / b&lt;i&gt;" in salt and "|c|" in salt
+
+
 def test_json_has_everything(comparison, tmp_path):
     path = tmp_path / "report.json"
     reports.write(comparison, path)

@@ -134,7 +134,7 @@ def test_a_store_does_only_what_is_missing(root, tmp_path):
     assert [m.natoms for m in second.models] == [12 + 6 * 12] * 2  # the rest, and other volumes
     third = compare_builds(root, images, models, store=folder, tests=["eos"])
     assert [m.natoms for m in third.models] == [0, 0, 0]
-    assert third.models[0].atoms_per_second is None
+    assert third.models[0].atoms_per_second is None and third.models[0].peak_memory_MiB is None
     np.testing.assert_array_equal(third.energies_eV[1:], second.energies_eV)
     assert len(list(folder.glob("*.db"))) == 2
 

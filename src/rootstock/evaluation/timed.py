@@ -64,7 +64,8 @@ class TimedEngine:
                     self.natoms += size
                     self.seconds = time.perf_counter() - self._started
                 yield completed
-            self._note_memory()
+            if self.natoms:  # else a worker started only to tell its identity
+                self._note_memory()
         finally:
             stream.close()
 

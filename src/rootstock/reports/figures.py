@@ -129,13 +129,16 @@ def energy_figure(comparison: Comparison) -> str:
         axes.axhline(0, color=INK, lw=0.8, alpha=0.6)
         for model, (label, values) in enumerate(zip(comparison.labels, deviations)):
             if not np.isnan(values).all():
+                beside = 0.5 * ((model + 0.5) / len(deviations) - 0.5)  # points on each other
                 axes.plot(
+                    np.arange(len(values)) + beside,
                     values,
                     MARKERS[model % len(MARKERS)],
                     ms=4,
                     color=COLOURS[model % len(COLOURS)],
                     label=label,
                 )
+        axes.set_xlim(-0.7, deviations.shape[1] - 0.3)
         axes.set_xlabel("structure")
         axes.set_ylabel(f"ΔE from {comparison.energies.target} / meV/atom")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

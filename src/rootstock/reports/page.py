@@ -86,7 +86,9 @@ def _elements(model: ComparedModel) -> str:
 def _structures(comparison: Comparison) -> list[dict[str, Any]]:
     rows = []
     for s, structure in enumerate(comparison.structures):
-        pairs = comparison.pair_forces_rms_eV_per_A[s]
+        # a model with itself is no pair
+        itself = np.eye(len(comparison.models), dtype=bool)
+        pairs = np.where(itself, np.nan, comparison.pair_forces_rms_eV_per_A[s])
         widest = float(np.nanmax(pairs)) if not np.isnan(pairs).all() else float("nan")
         failed = [comparison.labels[f.model] for f in comparison.failures if f.structure == s]
         rows.append(
@@ -170,6 +172,12 @@ def _failures(comparison: Comparison) -> list[dict[str, Any]]:
     ]
 
 
+def _short(value: Any, name: str) -> str:
+    if name == "batch_deviation":
+        return f"{value:.2g}"
+    return str(value)[:_DIGEST] if name == "weights" else str(value)
+
+
 def _provenance(model: ComparedModel) -> dict[str, Any]:
     """Return what is shown of a model's provenance, as text by name."""
     known = model.provenance
@@ -182,9 +190,8 @@ def _provenance(model: ComparedModel) -> dict[str, Any]:
             shown[name] = str(known[name])[:_DIGEST]
     for name in ("settings", "precision", "packages", "weights", "batch_deviation"):
         if known.get(name):
-            cut = _DIGEST if name == "weights" else None
             shown[name.replace("_", " ")] = ", ".join(
-                f"{key} {str(value)[:cut]}" for key, value in known[name].items()
+                f"{key} {_short(value, name)}" for key, value in known[name].items()
             )
     if known.get("evaluation"):
         shown["evaluation"] = "batches" if known["evaluation"] == "batch" else "one by one"

@@ -162,9 +162,8 @@ def _on_one_scale(
     counts = composition_matrix(numbers, alignment.elements)
     scaled = energies - np.array(alignment.shifts_eV) @ counts.T
     text = (
-        "Energies are aligned per element: for each model a shift for each of "
-        f"{len(alignment.elements)} elements was fitted by least squares to {len(numbers)} "
-        "structures."
+        "Energies are aligned per element: for each model and element a shift was fitted by "
+        f"least squares to {len(numbers)} structures."
     )
     return scaled, "per element", text, alignment.as_dict()
 
