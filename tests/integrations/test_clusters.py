@@ -12,7 +12,10 @@ import pytest
 from ase.build import bulk
 from ase.io import write
 
-from tests.support.fake_builds import root_with_fake_build
+from rootstock.environments.build import prepare_environment
+from rootstock.environments.discovery import find_environment
+from rootstock.settings.root import Root
+from tests.support.builds import QUIET
 from tests.support.paths import BIN, REPO, TESTS
 from tests.support.processes import worker_pids
 from tests.support.slurm import missing_programs, output, slurm
@@ -45,17 +48,19 @@ def folder(tmp_path):
     return folder
 
 
-@pytest.fixture
-def variables(tmp_path):
+@pytest.fixture(scope="module")
+def variables(tmp_path_factory):
     """Variables of the examples: a root with the springs, and the programs of this environment."""
-    root = root_with_fake_build(
-        tmp_path, "springs", (TESTS / "support" / "batch_env.py").read_text()
+    root = Root(tmp_path_factory.mktemp("root"))
+    root.create()
+    shutil.copyfile(
+        TESTS / "support" / "batch_env.py", root.writable.environments / "springs_env.py"
     )
+    prepare_environment(find_environment("springs", root), QUIET)
     return {
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
         "ROOTSTOCK_ROOT": str(root.path),
-        "ROOTSTOCK_USER_LAYER": str(root.user_layer),
     }
 
 
@@ -90,8 +95,7 @@ def check(lines: list[str]) -> None:
     """Check that all structures of the folder were evaluated, in order."""
     assert [int(line.split()[0]) for line in lines] == list(range(400))
     assert [line for line in lines if "as info said" in line] == [lines[30]]
-    for line in lines[:30] + lines[31:]:
-        float(line.split()[1])
+    assert all(float(line.split()[1]) > 0 for line in lines[:30] + lines[31:])
     assert wait_until(lambda: not worker_pids(), within=30)  # Slurm's jobs take a moment to end
 
 
@@ -205,10 +209,13 @@ def test_an_array_of_jobs_two_of_which_are_requeued(folder, slurm_variables):
     def store(number):
         return folder / f"results-{number}of4.db"
 
-    for number, command in ((1, ["scancel", "--signal=TERM"]), (2, ["scontrol", "requeue"])):
+    for number, command in ((1, "scancel --signal=TERM {}.0"), (2, "scontrol requeue {}")):
         assert wait_until(lambda: store(number).exists(), within=60)  # noqa: B023  used at once
-        subprocess.run([*command, f"{job}_{number}"], env=variables, check=True)
-        assert wait_until(lambda: restarts(f"{job}_{number}", variables) == 1, within=60), (  # noqa: B023
+        task = output(
+            ["squeue", "--noheader", "--format=%A", "--job", f"{job}_{number}"], variables
+        )
+        subprocess.run(command.format(task).split(), env=variables, check=True)
+        assert wait_until(lambda: restarts(task, variables) == 1, within=60), (  # noqa: B023
             folder / f"rootstock-{number}.log"
         ).read_text()
     states = ["squeue", "--noheader", "--array", "--job", job]
