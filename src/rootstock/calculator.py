@@ -196,6 +196,11 @@ class RootstockCalculator(StructureCalculator):
         twin._share(Session(self._session.spec))  # noqa: SLF001  its own class
         return twin
 
+    @property
+    def is_started(self) -> bool:
+        """Whether the worker was started before, so that the model's properties are known."""
+        return self._session.started is not None
+
     def kill(self) -> None:
         """Kill the worker in the middle of a call; the next call starts another."""
         self._session.kill()

@@ -141,6 +141,13 @@ def test_a_file_that_is_cut_off_is_refused_before_a_worker_starts(root, file, mo
     assert f"frame 3 of {file} is cut off" in result.stderr
 
 
+def test_a_wrong_model_leaves_earlier_results(root, file, tmp_path):
+    (tmp_path / "partial-out.csv").write_text("earlier results")
+    result = run("evaluate", "sprngs", file, "-o", tmp_path / "out.csv", "--root", root)
+    assert result.exit_code == 2 and "results so far" not in result.stderr
+    assert (tmp_path / "partial-out.csv").read_text() == "earlier results"
+
+
 def test_tracebacks_of_errors(root, file):
     assert "Traceback" not in evaluate(root, file).stdout
     assert "Traceback" in evaluate(root, file, "--traceback").stdout

@@ -17,7 +17,7 @@ from ase.optimize import BFGS
 
 import rootstock
 from rootstock import Committee, ConfigurationError, RootstockCalculator
-from rootstock.errors import ModelError, PropertyMissingError, WorkerDiedError
+from rootstock.errors import ModelError, PropertyMissingError, StartupError, WorkerDiedError
 from tests.support.processes import worker_pids
 
 MODELS = ["springs-1", "springs-2", "springs-4"]
@@ -181,6 +181,36 @@ def test_weights_of_dropped_members_go(root, copper):
         np.testing.assert_allclose(calc.get_forces(copper), -3.5 * copper.positions)
 
 
+def test_a_member_that_does_not_start(root, copper):
+    broken = members(root, {}, names=["springs-1", "springs-x", "springs-4"])
+    with Committee(broken) as calc:
+        with pytest.raises(StartupError, match="member 'springs-x' of the committee"):
+            calc.get_forces(copper)
+    with Committee(broken, on_error="drop") as calc:
+        with pytest.warns(RuntimeWarning, match="springs-x"):
+            np.testing.assert_allclose(calc.get_forces(copper), -2.5 * copper.positions)
+
+
+def test_a_property_that_a_member_lacks_drops_nothing(root):
+    water = molecule("H2O")
+    with Committee(members(root), on_error="drop") as calc:
+        with pytest.raises(PropertyMissingError, match="stress"):
+            calc.get_stress(water)
+        assert len(calc.members) == 3 and not calc.dropped
+        crystal, water = rootstock.evaluate([bulk("Cu"), water], calc, progress=False)
+    assert "stress" in crystal.results
+    assert water.ok and "stress" not in water.results
+
+
+def test_nothing_is_dropped_if_too_few_would_be_left(root, copper):
+    failing = [{"raise_on": "Cu"}] * 3
+    with Committee(members(root, *failing), on_error="drop") as calc:
+        with pytest.raises(ConfigurationError, match="0 of 3 members are left"):
+            calc.get_forces(copper)
+        assert calc.names == MODELS and not calc.dropped
+        calc.get_forces(bulk("Ni"))
+
+
 def test_two_members_have_to_be_left(root, copper):
     failing = [{"raise_on": "Cu"}, {"raise_on": "Cu"}]
     with Committee(members(root, *failing), on_error="drop") as calc:
@@ -266,7 +296,7 @@ def test_many_structures(committee, tmp_path):
         (MODELS, {"on_error": "ignore"}, "must be 'raise' or 'drop'"),
         ([*MODELS, "sprin"], {}, "sprin"),
         (MODELS, {"devcie": "cpu"}, "did you mean 'device'"),
-        (MODELS, {"align": "no-such-file.json"}, "is no alignment"),
+        (MODELS, {"align": "no-such-file.json"}, "as an alignment"),
     ],
 )
 def test_invalid_arguments(root, names, options, message):

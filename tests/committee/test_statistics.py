@@ -10,7 +10,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read
 from ase.md.verlet import VelocityVerlet
 
-from rootstock import Committee, ConfigurationError
+from rootstock import Committee, ConfigurationError, RootstockCalculator
 from rootstock.committee import (
     Alignment,
     DisagreementMonitor,
@@ -20,6 +20,7 @@ from rootstock.committee import (
 )
 from rootstock.committee.calibration import musil_factor
 from rootstock.errors import DisagreementError
+from rootstock.evaluation.result import with_results
 
 NAMES = ("a", "b", "c")
 #: Each member's shift of Na and Cl, which the fit has to find (up to their mean).
@@ -76,7 +77,7 @@ def test_an_alignment_is_saved(tmp_path):
     alignment.save(tmp_path / "alignment.json")
     assert Alignment.load(tmp_path / "alignment.json") == alignment
     (tmp_path / "other.json").write_text("{}")
-    with pytest.raises(ConfigurationError, match="is no alignment"):
+    with pytest.raises(ConfigurationError, match="as an alignment"):
         Alignment.load(tmp_path / "other.json")
 
 
@@ -117,6 +118,54 @@ def test_a_committee_is_aligned_at_its_first_calculation(root, copper):
         assert "energy_std_per_atom" not in calc.results
 
 
+def test_an_alignment_belongs_to_its_members(root, tmp_path):
+    with Committee(["springs-1", "springs-2"], root=root, device="cpu") as calc:
+        calc.fit_alignment(crystals()).save(str(tmp_path / "a.json"))
+    with pytest.raises(ConfigurationError, match="is for springs-1, springs-2, and this committee"):
+        Committee(["springs-2", "springs-1"], align=tmp_path / "a.json", root=root)
+
+
+def test_a_failed_fit_is_tried_again(root, monkeypatch):
+    models = ["springs-1", "springs-2"]
+    with Committee(models, align=crystals(), root=root, device="cpu") as calc:
+        with monkeypatch.context() as patch:
+            patch.setattr(Committee, "_energies", lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                calc.get_forces(bulk("Cu"))
+        calc.get_forces(bulk("Cu"))
+        assert "energy_std_per_atom" in calc.results
+
+
+def test_a_drop_ends_alignment_and_calibration(root):
+    options = {"root": root, "device": "cpu", "threads": 1}
+    kinds = [{}, {"raise_on": "Al"}, {}]
+    members = [
+        RootstockCalculator(f"springs-{k}", setup_kwargs=kind, **options)
+        for k, kind in zip((1, 2, 4), kinds)
+    ]
+    with Committee(members, align=crystals(), on_error="drop") as calc:
+        calc.get_forces(bulk("Cu"))
+        assert "energy_std_per_atom" in calc.results
+        with pytest.warns(RuntimeWarning, match="springs-2"):
+            calc.get_forces(bulk("Al"))
+        assert "energy_std_per_atom" not in calc.results and calc.alignment is None
+        calc.fit_alignment(crystals())
+        calc.get_forces(bulk("Cu"))
+        assert "energy_std_per_atom" in calc.results
+
+
+def test_vector_moments_and_small_crystals():
+    results = [
+        {"forces": np.zeros((6, 3)), "magmoms": np.ones((6, 3)) * k, "stress": np.ones(6) * k}
+        for k in (1, 2)
+    ]
+    combined = combine(results)
+    assert combined["magmoms_comm"].shape == (2, 6, 3)
+    atoms = with_results(bulk("Cu") * (6, 1, 1), combined)
+    assert "stress_std" in atoms.info and "stress_var" in atoms.info
+    assert atoms.arrays["forces_std"].shape == (6,)
+
+
 def test_an_incomplete_alignment_is_warned_about(root):
     images = [bulk("NaCl", "rocksalt", a=a) for a in (5.5, 5.6, 5.7)]
     with Committee(["springs-1", "springs-2"], root=root, device="cpu") as calc:
@@ -150,6 +199,25 @@ def test_the_factor_is_found_in_synthetic_data(alpha, size):
 def test_calibrations_that_are_impossible(members, message):
     with pytest.raises(ConfigurationError, match=message):
         musil_factor(members, members.mean(axis=0))
+
+
+def test_forces_that_vanish_by_symmetry_do_not_count():
+    random = np.random.default_rng(5)
+    members, truth = random.normal(size=(8, 3000)), random.normal(size=3000)
+    alpha = musil_factor(members, truth)
+    members[:, :30] *= 1e-8  # rounding, beside errors of the reference
+    truth[:30] *= 1e-4
+    assert musil_factor(members, truth) == pytest.approx(alpha, rel=0.05)
+
+
+def test_weights_and_generators(root):
+    models = [f"springs-{k}" for k in (1, 2, 4, 5)]
+    with Committee(models, weights=[1, 1, 1, 2], root=root, device="cpu") as calc:
+        with pytest.raises(ConfigurationError, match="with weights can't be calibrated"):
+            calc.calibrate(reference())
+    with Committee(models, root=root, device="cpu") as calc:
+        images = [bulk("Cu"), *reference()]
+        assert calc.calibrate(iter(images)).structures == 12
 
 
 def reference(k=5.0):

@@ -97,6 +97,7 @@ def test_an_invalid_index(tmp_path, images, index):
         ("1\n\nH 0 0 0\nx\n\nH 0 0 0\n", "frame 1 of .* begins with 'x'"),
         ("1\n\nH 0 0 0\n3\n\nH 0 0 0\n", "frame 1 of .* is cut off"),
         ("1\n\nH 0 0 0\n-1\n\n", "frame 1 of .* begins with '-1'"),
+        ("1\n\nH 0 0 0\n\n1\n\nH 1 1 1\n", "has an empty line after frame 0"),
     ],
 )
 def test_a_broken_file_is_refused_at_once(tmp_path, text, message):

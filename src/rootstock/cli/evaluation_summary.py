@@ -108,7 +108,7 @@ def _open(path: Path) -> Iterator[EvaluationFile]:
         with file:
             yield file
     except BaseException:  # Ctrl-C too: what was computed must be found again
-        if file.partial.exists():
+        if not file.is_empty:
             typer.echo(f"the results so far are in {file.partial}", err=True)
         raise
 
@@ -219,11 +219,17 @@ def evaluate_files(
     traceback : bool
         Whether the summary shows tracebacks of the model's errors.
     """
+    from ..evaluation.files import check_output
+
+    named = _Named(files)
     counts = _Counts(listed=rows, traceback=traceback)
+    if output is not None:
+        check_output(output)
     started = time.perf_counter()
+    evaluations = evaluate(named)  # checks the model, before the output replaces an earlier one
     with contextlib.ExitStack() as stack:
         file = None if output is None else stack.enter_context(_open(output))
-        _consume(evaluate, _Named(files), counts, file)
+        _consume(evaluations, named, counts, file)
     written = None if output is None else str(output)
     return counts.summary(model, time.perf_counter() - started, written)
 
@@ -256,20 +262,21 @@ def evaluate_into_store(
     run = partial(evaluate, store=replace(store, origin=named.frame), shard=share)
     started = time.perf_counter()
     try:
-        _consume(run, named, counts)
+        _consume(run(named), named, counts)
     except KeyboardInterrupt:  # and SIGTERM
-        typer.echo(f"the results so far are in {path}; the same command goes on", err=True)
+        if path.exists():
+            typer.echo(f"the results so far are in {path}; the same command goes on", err=True)
         raise
     return counts.summary(model, time.perf_counter() - started, str(path))
 
 
 def _consume(
-    evaluate: Callable[[Iterable[Atoms]], Iterable[Evaluation]],
+    evaluations: Iterable[Evaluation],
     named: _Named,
     counts: _Counts,
     file: Optional[EvaluationFile] = None,
 ) -> None:
-    for evaluation in evaluate(named):
+    for evaluation in evaluations:
         frame = named.frame(evaluation.index)
         counts.add(evaluation, frame)
         if file is not None:

@@ -21,7 +21,7 @@ from .options import (
     complete_models,
     model_arguments,
 )
-from .output import reporting_errors, show
+from .output import reporting_errors, show, stopping_at_sigterm
 
 if TYPE_CHECKING:
     from ..evaluation.frames import StructureFiles
@@ -55,7 +55,7 @@ def run_command(  # noqa: PLR0913, PLR0917  options, which are never passed by p
     as_json: bool = JsonOption,
 ) -> None:
     """Compute energy, forces and stress of a structure, and all further results of the model."""
-    with reporting_errors(traceback=traceback):
+    with reporting_errors(traceback=traceback), stopping_at_sigterm():
         from ..calculator import RootstockCalculator
         from ..evaluation.frames import StructureFiles
         from .result_table import compute_results

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import signal
 import sys
 import time
 from pathlib import Path
@@ -25,7 +24,7 @@ from .options import (
     complete_models,
     model_arguments,
 )
-from .output import reporting_errors
+from .output import reporting_errors, stopping_at_sigterm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,14 +71,13 @@ def serve_command(  # noqa: PLR0913, PLR0917  options, which are never passed by
 
     Waits for a server that is not up yet; ends with the server, or at Ctrl-C.
     """
-    with reporting_errors(traceback=traceback):
+    with reporting_errors(traceback=traceback), stopping_at_sigterm():
         from ..evaluation.frames import StructureFiles
         from ..ipi.driver import serve
 
         ((_, atoms),) = StructureFiles([structure], "-1")
         arguments = model_arguments(root, cluster, environment, device, threads, setup)
         served = _served(model, committee, arguments)
-        signal.signal(signal.SIGTERM, _interrupt)
         with _watching(as_json) as watch:
             statuses = serve(
                 served,
@@ -111,11 +109,6 @@ def _served(
     from ..committee.serving import ServedCommittee
 
     return ServedCommittee(Committee([name.strip() for name in committee.split(",")], **arguments))
-
-
-def _interrupt(number: int, frame: Any) -> None:
-    del number, frame
-    raise KeyboardInterrupt
 
 
 def _watching(as_json: bool) -> Any:

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Optional
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional, Union
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -24,8 +25,8 @@ from ase.data import chemical_symbols
 from ..errors import ConfigurationError
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Sequence
-    from pathlib import Path
 
 __all__ = ["Alignment", "composition_matrix", "fit_alignment"]
 
@@ -103,21 +104,21 @@ class Alignment:
         symbols = [chemical_symbols[number] for number in self.elements]
         return {**asdict(self), "symbols": symbols}
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Union[str, os.PathLike[str]]) -> None:
         """Write it as JSON."""
-        path.write_text(json.dumps(self.as_dict(), indent=2) + "\n", encoding="utf-8")
+        Path(path).write_text(json.dumps(self.as_dict(), indent=2) + "\n", encoding="utf-8")
 
     @classmethod
-    def load(cls, path: Path) -> Alignment:
+    def load(cls, path: Union[str, os.PathLike[str]]) -> Alignment:
         """Read what :meth:`save` wrote.
 
         Raises
         ------
         ConfigurationError
-            The file is missing or is no alignment.
+            The file is missing, or was not written by :meth:`save`.
         """
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
+            document = json.loads(Path(path).read_text(encoding="utf-8"))
             return cls(
                 members=tuple(document["members"]),
                 elements=tuple(document["elements"]),
@@ -129,7 +130,10 @@ class Alignment:
                 method=document["method"],
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
-            msg = f"{path} is no alignment of a committee ({type(error).__name__}: {error})"
+            msg = (
+                f"{path} can't be read as an alignment ({type(error).__name__}: {error}): write "
+                "one with Committee.fit_alignment(structures).save(path)"
+            )
             raise ConfigurationError(msg) from error
 
 

@@ -6,6 +6,7 @@ import copy
 import os
 import threading
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, Union
 
@@ -13,12 +14,12 @@ import numpy as np
 from ase.calculators.calculator import all_properties
 
 from .._version import __version__
-from ..errors import ConfigurationError, RootstockError
+from ..errors import ConfigurationError, PropertyMissingError, RootstockError
 from ..properties import PROPERTIES, property_names, require_properties
 from ..structure_calculator import StructureCalculator
 from ..structures import from_atoms
 from .alignment import Alignment, fit_alignment
-from .concurrent import evaluate_concurrently
+from .concurrent import call_concurrently
 from .members import SMALLEST, make_members, named_error, warn_about_levels
 from .reference import calibrate
 from .statistics import combine, normalised
@@ -121,9 +122,10 @@ class Committee(StructureCalculator):
         if not isinstance(align, Alignment):
             self._to_align = None if align is None else list(align)
             return
-        if len(align.members) != len(self.members):
+        if list(align.members) != self.names:
             msg = (
-                f"the alignment is one of {len(align.members)} members, not of {len(self.members)}"
+                f"the alignment is for {', '.join(align.members)}, and this committee has "
+                f"{', '.join(self.names)}: give the same members in the same order, or fit it again"
             )
             raise ConfigurationError(msg)
         self.alignment = align
@@ -156,15 +158,15 @@ class Committee(StructureCalculator):
             return self._combined(structure, wanted)
 
     def _combined(self, structure: Structure, wanted: tuple[str, ...]) -> dict[str, Any]:
-        asked = dict.fromkeys(("energy", "forces", *(n for n in wanted if n in PROPERTIES)))
+        self._start_members()
         implemented = self._implemented()
-        for name in asked:
-            if name in wanted and name not in implemented:
+        for name in wanted:
+            if name in PROPERTIES and name not in implemented:
                 self._refuse_property(name)
-        asked = {name: None for name in asked if name in implemented}
-        results = self._of_members(structure, tuple(asked))
+        named = dict.fromkeys(("energy", "forces", *(n for n in wanted if n in PROPERTIES)))
+        results = self._of_members(structure, tuple(n for n in named if n in implemented))
         aligned = None
-        if self.alignment is not None and not self.dropped:
+        if self.alignment is not None:
             energies = np.array([float(np.asarray(r["energy"]).reshape(())) for r in results])
             aligned = self.alignment.apply(energies, structure.fixed_inputs.arrays["numbers"])
         natoms = len(structure.positions)
@@ -173,34 +175,47 @@ class Committee(StructureCalculator):
             combined |= self.calibration.uncertainties(combined, aligned, natoms)
         return combined
 
+    def _start_members(self) -> None:
+        """Start the workers that never ran, at the same time; builds come one after the other."""
+        idle = [n for n, member in enumerate(self.members) if not member.is_started]
+        if idle:
+            self.prepare()
+            calls = [partial(getattr, self.members[n], "report") for n in idle]
+            self._take_out(dict(zip(idle, call_concurrently(calls, self.members))))
+
     def _of_members(self, structure: Structure, wanted: tuple[str, ...]) -> list[Results]:
         """Return the results of all members that are left; drop those that fail if asked to."""
-        self.prepare()
-        outcomes = evaluate_concurrently(self.members, structure, wanted)
-        failed = [n for n, o in enumerate(outcomes) if isinstance(o, RootstockError)]
-        for number in failed:
-            error, name = outcomes[number], self.names[number]
-            if self.on_error == "raise" and isinstance(error, RootstockError):
-                raise named_error(error, name)
-            self.dropped[name] = str(error).partition("\n")[0]
-        if failed:
-            self._drop(failed)
+        calls = [partial(member.results_of, structure, wanted) for member in self.members]
+        outcomes = call_concurrently(calls, self.members)
+        self._take_out(dict(enumerate(outcomes)))
         return [outcome for outcome in outcomes if not isinstance(outcome, RootstockError)]
 
-    def _drop(self, failed: list[int]) -> None:
-        names = [self.names[number] for number in failed]
+    def _take_out(self, outcomes: dict[int, Any]) -> None:
+        """Raise the first error among the outcomes of members, or drop the members that failed."""
+        failed = {n: o for n, o in outcomes.items() if isinstance(o, RootstockError)}
+        for number, error in failed.items():
+            if self.on_error == "raise" or isinstance(error, PropertyMissingError):
+                raise named_error(error, self.names[number])
+        if failed:
+            self._drop({n: str(error).partition("\n")[0] for n, error in failed.items()})
+
+    def _drop(self, failed: dict[int, str]) -> None:
+        reasons = {self.names[number]: reason for number, reason in failed.items()}
+        listed = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
         left = len(self.members) - len(failed)
-        reasons = "; ".join(f"{name}: {self.dropped[name]}" for name in names)
         if left < SMALLEST:
-            msg = f"{left} of {len(self.members)} members are left. {reasons}"
+            msg = f"{left} of {len(self.members)} members are left. {listed}"
             raise ConfigurationError(msg)
         warnings.warn(
-            f"left out of the committee: {reasons}. The mean of the other {left} is another "
-            "potential",
+            f"left out of the committee: {listed}. The mean of the other {left} is another "
+            "potential, without alignment and calibration",
             RuntimeWarning,
             stacklevel=2,
         )
-        for number in reversed(failed):
+        self.dropped.update(reasons)
+        self.alignment = self.calibration = None  # they are those of all members
+        self.results = {}
+        for number in sorted(failed, reverse=True):
             self.members.pop(number).close()
             if self.weights is not None:
                 del self.weights[number]
@@ -216,13 +231,14 @@ class Committee(StructureCalculator):
             Too few structures.
         """
         entries = [from_atoms(atoms) for atoms in structures]
-        self._to_align = None
-        energies = [
-            [float(np.asarray(r["energy"]).reshape(())) for r in self._of_members(e, ("energy",))]
-            for e in entries
-        ]
+        self._start_members()
+        size = 0
+        while size != len(self.members):  # again if a member was dropped
+            size = len(self.members)
+            energies = [self._energies(entry) for entry in entries]
         numbers = [entry.fixed_inputs.arrays["numbers"] for entry in entries]
         self.alignment = fit_alignment(self.names, np.array(energies).T, numbers)
+        self._to_align = None
         self.results = {}
         if not self.alignment.is_complete:
             warnings.warn(
@@ -234,11 +250,15 @@ class Committee(StructureCalculator):
             )
         return self.alignment
 
+    def _energies(self, structure: Structure) -> list[float]:
+        results = self._of_members(structure, ("energy",))
+        return [float(np.asarray(entry["energy"]).reshape(())) for entry in results]
+
     def _fit_if_needed(self) -> None:
         if self._to_align is not None:
             self.fit_alignment(self._to_align)
 
-    def calibrate(self, reference: Sequence[Atoms]) -> Calibration:
+    def calibrate(self, reference: Iterable[Atoms]) -> Calibration:
         """Find the factors from the spread to the expected error; use them from now on.
 
         Results then also hold ``forces_uncertainty`` (eV/Å, for each atom) and, for aligned
@@ -246,15 +266,21 @@ class Committee(StructureCalculator):
 
         Parameters
         ----------
-        reference : sequence of Atoms
+        reference : iterable of Atoms
             With energies or forces of the reference method (for example from an extended XYZ
             file), on its own scale of energies.
 
         Raises
         ------
         ConfigurationError
-            Fewer than four members, or no reference values.
+            Fewer than four members, weights that differ, or no reference values.
         """
+        if self.weights is not None and len(set(self.weights)) > 1:
+            msg = (
+                "a committee with weights can't be calibrated: the factor is derived for equal "
+                "ones. Leave weights out"
+            )
+            raise ConfigurationError(msg)
         self._fit_if_needed()
         self.calibration = calibrate(self._reference_results, self.alignment, reference)
         self.results = {}

@@ -32,6 +32,8 @@ __all__ = ["Calibration", "musil_factor"]
 
 #: The smallest committee that can be calibrated.
 MEMBERS = 4
+#: Variances below this part of the median are left out: a thousandth of the typical spread.
+_FLOOR = 1e-6
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ def musil_factor(members: np.ndarray, reference: np.ndarray, fitted: int = 0) ->
         Values of M members.
     reference : ndarray of shape (n,)
         True values.
+        Values whose members' spread is below a thousandth of the median are left out.
     fitted : int
         Parameters that were fitted to the differences, such as shifts of energies.
 
@@ -114,7 +117,8 @@ def musil_factor(members: np.ndarray, reference: np.ndarray, fitted: int = 0) ->
         )
         raise ConfigurationError(msg)
     variance = members.var(axis=0, ddof=1)
-    usable = variance > 0  # forces that vanish by symmetry say nothing
+    # forces that vanish by symmetry say nothing, and their rounding would decide the mean
+    usable = variance > _FLOOR * float(np.median(variance))
     number = int(usable.sum()) - fitted
     if number < 1:
         msg = "there are too few values about which the members disagree: give more structures"

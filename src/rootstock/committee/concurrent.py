@@ -3,76 +3,74 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, Any, Optional
 
 from ..errors import RootstockError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ..calculator import RootstockCalculator
-    from ..protocol.data import Results, Structure
 
-__all__ = ["evaluate_concurrently"]
+__all__ = ["call_concurrently"]
 
 
-def evaluate_concurrently(
-    members: Sequence[RootstockCalculator], structure: Structure, wanted: tuple[str, ...]
-) -> list[Union[Results, RootstockError]]:
-    """Return the results of each member, or its error.
+def call_concurrently(
+    calls: Sequence[Callable[[], Any]], members: Sequence[RootstockCalculator]
+) -> list[Any]:
+    """Return what each call returns, or the :class:`RootstockError` that it raises.
 
     The members wait for their workers in threads; the first one in the caller's own. After an
-    interrupt the workers of members that have not answered are killed, since nobody would read
-    their replies; they start again at the next call.
+    interrupt the members' workers are killed if one has not answered, since nothing would read the
+    replies; they start again at the next call.
+
+    Parameters
+    ----------
+    calls : sequence of callable
+        One for each member that is asked.
+    members : sequence of RootstockCalculator
+        The members, whose workers an interrupt ends.
 
     Raises
     ------
     BaseException
-        What is no :class:`RootstockError`: an interrupt.
+        Other errors than :class:`RootstockError`: an interrupt.
     """
-    calls = [_Call(member, structure, wanted) for member in members]
-    for call in calls[1:]:
-        call.start()
+    threads = [_Call(call) for call in calls]
+    for thread in threads[1:]:
+        thread.start()
     try:
-        calls[0].run()
-        for call in calls[1:]:
-            call.join()
+        threads[0].run()
+        for thread in threads[1:]:
+            thread.join()
     except BaseException:
-        for call in calls[1:]:
-            call.cancel()
+        if any(thread.is_alive() for thread in threads[1:]):
+            for member in members:
+                member.kill()
         raise
-    return [call.outcome() for call in calls]
+    return [thread.outcome() for thread in threads]
 
 
 class _Call(threading.Thread):
-    """One member's evaluation. A daemon: a model that hangs does not keep the interpreter."""
+    """A call in a thread. A daemon: a model that hangs does not keep the interpreter."""
 
-    def __init__(
-        self, member: RootstockCalculator, structure: Structure, wanted: tuple[str, ...]
-    ) -> None:
-        super().__init__(name=f"rootstock-{member.spec.model}", daemon=True)
-        self._member, self._structure, self._wanted = member, structure, wanted
-        self._results: Union[Results, BaseException, None] = None
+    def __init__(self, call: Callable[[], Any]) -> None:
+        super().__init__(name="rootstock-member", daemon=True)
+        self._call = call
+        self._returned: Any = None
+        self._raised: Optional[Exception] = None
 
     def run(self) -> None:
-        """Evaluate; keep what is raised, but let an interrupt of the caller's thread through."""
+        """Call; keep what is raised, but let an interrupt of the caller's thread through."""
         try:
-            self._results = self._member.results_of(self._structure, self._wanted)
+            self._returned = self._call()
         except Exception as error:  # noqa: BLE001  raised in the caller's thread
-            self._results = error
+            self._raised = error
 
-    def cancel(self) -> None:
-        """Kill the worker if it has not answered."""
-        if self.is_alive():
-            self._member.kill()
-
-    def outcome(self) -> Union[Results, RootstockError]:
-        """Return results or the error."""
-        if isinstance(self._results, BaseException) and not isinstance(
-            self._results, RootstockError
-        ):
-            raise self._results
-        if self._results is None:
-            msg = "a member of the committee returned nothing"
-            raise RuntimeError(msg)
-        return self._results
+    def outcome(self) -> Any:
+        """Return what the call returned, or its error."""
+        if self._raised is None:
+            return self._returned
+        if isinstance(self._raised, RootstockError):
+            return self._raised
+        raise self._raised

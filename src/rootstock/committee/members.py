@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["SMALLEST", "Member", "make_members", "named_error", "warn_about_levels"]
 
 Member = Union[str, RootstockCalculator]
+#: Devices on which members share the cores.
+_ON_CPU = ("auto", "cpu")
 #: Members of the smallest committee.
 SMALLEST = 2
 
@@ -40,6 +42,8 @@ def make_members(
     if devices is not None and (isinstance(devices, str) or len(devices) != len(members)):
         msg = f"devices={devices!r} must be a list with the device of each member"
         raise ConfigurationError(msg)
+    general = arguments.get("device", "auto")
+    on_cpu = sum(device in _ON_CPU for device in devices or [general] * len(members))
     calculators = []
     for number, member in enumerate(members):
         if isinstance(member, RootstockCalculator):
@@ -48,8 +52,8 @@ def make_members(
         options = {**arguments}
         if devices is not None:
             options["device"] = checked_device(devices[number])
-        if options.get("device", "auto") in ("auto", "cpu") and not options.get("threads"):
-            options["threads"] = max(1, len(os.sched_getaffinity(0)) // len(members))
+        if options.get("device", "auto") in _ON_CPU and not options.get("threads"):
+            options["threads"] = max(1, len(os.sched_getaffinity(0)) // on_cpu)
         calculators.append(RootstockCalculator(member, **options))  # type: ignore[arg-type]
     return calculators
 

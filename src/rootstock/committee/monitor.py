@@ -79,7 +79,7 @@ class DisagreementMonitor:
         self._atoms.get_forces()
         results = getattr(calc, "results", {})
         if "forces_std_max" not in results:
-            msg = "the calculator of these atoms is no committee: there is no forces_std_max"
+            msg = "these atoms need a committee as their calculator: theirs has no forces_std_max"
             raise ConfigurationError(msg)
         largest = results["forces_std_max"]
         if largest <= self._threshold:
@@ -93,6 +93,6 @@ class DisagreementMonitor:
             f"{atom} (limit {self._threshold:g})"
         )
         if self._action == "stop":
-            raise DisagreementError(msg + ": the structure may be outside of what they know")
+            raise DisagreementError(msg + ": the structure may be unlike their training data")
         if self._action == "warn":
             warnings.warn(msg, RuntimeWarning, stacklevel=2)

@@ -12,7 +12,7 @@ from .alignment import composition_matrix
 from .calibration import Calibration, musil_factor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from ase import Atoms
 
@@ -24,7 +24,7 @@ __all__ = ["calibrate"]
 def calibrate(
     results_of: Callable[[Atoms], Mapping[str, Any]],
     alignment: Optional[Alignment],
-    reference: Sequence[Atoms],
+    reference: Iterable[Atoms],
 ) -> Calibration:
     """Return the factors of a committee, separately for energies and forces.
 
@@ -37,7 +37,7 @@ def calibrate(
         Returns the committee's results of a structure.
     alignment : Alignment, optional
         Of the members' energies.
-    reference : sequence of Atoms
+    reference : iterable of Atoms
         With energies (eV) or forces (eV/Å).
 
     Raises
@@ -45,13 +45,14 @@ def calibrate(
     ConfigurationError
         No reference values, or too few.
     """
-    size = 0
+    size = used = 0
     forces: list[tuple[np.ndarray, np.ndarray]] = []
     energies: list[tuple[np.ndarray, float, np.ndarray]] = []
     for atoms in reference:
         true_energy, true_forces = _known(atoms, "energy"), _known(atoms, "forces")
         if true_energy is None and true_forces is None:
             continue
+        used += 1
         results = results_of(atoms)
         size = len(results["forces_comm"])
         if true_forces is not None:
@@ -71,7 +72,7 @@ def calibrate(
     return Calibration(
         alpha_energy=_energy_factor(energies) if energies else None,
         alpha_forces=_force_factor(forces) if forces else None,
-        structures=len(reference),
+        structures=used,
         members=size,
     )
 

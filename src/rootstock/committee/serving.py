@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any, Optional
 
 if TYPE_CHECKING:
@@ -15,6 +16,20 @@ if TYPE_CHECKING:
 __all__ = ["ServedCommittee"]
 
 
+class _Zero:
+    """The shifts of the first structure, which all connections share."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._shifts: Optional[np.ndarray] = None
+
+    def shifts(self, energies: np.ndarray) -> np.ndarray:
+        with self._lock:
+            if self._shifts is None or len(self._shifts) != len(energies):
+                self._shifts = energies - energies.mean()
+            return self._shifts
+
+
 class ServedCommittee:
     """Evaluates structures of one composition with a committee.
 
@@ -26,11 +41,13 @@ class ServedCommittee:
     ----------
     committee : Committee
         The members.
+    zero : _Zero, optional
+        Shifts that copies share.
     """
 
-    def __init__(self, committee: Committee) -> None:
+    def __init__(self, committee: Committee, zero: Optional[_Zero] = None) -> None:
         self._committee = committee
-        self._shifts: Optional[np.ndarray] = None
+        self._zero = zero or _Zero()
 
     @property
     def implemented_properties(self) -> Sequence[str]:
@@ -46,14 +63,12 @@ class ServedCommittee:
         if alignment is not None:
             aligned = alignment.apply(energies, structure.fixed_inputs.arrays["numbers"])
         if aligned is None:
-            if self._shifts is None or len(self._shifts) != len(energies):
-                self._shifts = energies - energies.mean()
-            aligned = energies - self._shifts
+            aligned = energies - self._zero.shifts(energies)
         return {**results, "energy_comm": aligned}
 
     def with_own_workers(self) -> ServedCommittee:
         """Return a copy that shares no worker."""
-        return ServedCommittee(self._committee.with_own_workers())
+        return ServedCommittee(self._committee.with_own_workers(), self._zero)
 
     def prepare(self) -> None:
         """Build the members' environments if needed."""

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["combine", "normalised", "relative_energy_std"]
 
+#: Shapes of properties that are numbers.
+_NUMBER = ((), (1,))
 #: Energies of different models are on different scales: their variance needs an alignment.
 _SCALED = ("energy", "free_energy", "energies")
 
@@ -117,8 +119,8 @@ def _stacked(name: str, results: Sequence[Results]) -> Optional[np.ndarray]:
     arrays = [np.asarray(entry[name], np.float64) for entry in results]
     if name == "stress":
         arrays = [full_3x3_to_voigt_6_stress(a) if a.shape == (3, 3) else a for a in arrays]
-    if PROPERTIES[name].shapes[0] == ():
-        arrays = [array.reshape(array.shape[: PROPERTIES[name].per_atom]) for array in arrays]
+    if PROPERTIES[name].shapes == _NUMBER:
+        arrays = [array.reshape(()) for array in arrays]
     if len({array.shape for array in arrays}) > 1:  # magnetic moments as numbers and as vectors
         return None
     return np.stack(arrays)

@@ -30,6 +30,7 @@ class Backlog:
         self._condition = threading.Condition()
         self._waiting: deque[Item] = deque()  # in the order of the input
         self._sorted: list[tuple[int, int, Item]] = []  # by size, ready to be cut into batches
+        self._in_flight = 0  # chunks that a worker evaluates
         self._is_complete = False
         self._is_closed = False
 
@@ -43,8 +44,9 @@ class Backlog:
             self._condition.notify_all()
 
     def put_back(self, items: list[Item]) -> None:
-        """Return structures of a worker that could not evaluate them."""
+        """End a chunk: return those of its structures that a lost worker did not evaluate."""
         with self._condition:
+            self._in_flight -= 1
             self._waiting.extendleft(reversed(items))
             self._condition.notify_all()
 
@@ -67,6 +69,9 @@ class Backlog:
     def take(self, policy: Policy) -> Optional[Chunk]:
         """Return the next chunk; wait for one. None ends the worker.
 
+        A worker waits as long as another one has a chunk, which comes back if that one is lost.
+        Each chunk ends with :meth:`put_back`.
+
         Parameters
         ----------
         policy : Policy
@@ -75,8 +80,9 @@ class Backlog:
         with self._condition:
             while not self._is_closed:
                 if self._waiting or self._sorted:
+                    self._in_flight += 1
                     return self._cut(policy)
-                if self._is_complete:
+                if self._is_complete and not self._in_flight:
                     return None
                 self._condition.wait()
             return None

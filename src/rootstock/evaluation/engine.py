@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional, Protocol, TypeVar, Union
 
-from ..errors import ExecutorError
+from ..errors import ExecutorError, PropertyMissingError
 
 if TYPE_CHECKING:
     from collections import deque
@@ -112,12 +112,11 @@ class OneByOne:
     evaluator : Evaluator
         Gets one structure after the other; stays open.
     properties : tuple of str, optional
-        The properties to ask for.
+        The properties to ask for, each of which is required; by default energy, forces and stress,
+        as far as a structure has them.
     """
 
-    def __init__(
-        self, evaluator: Evaluator, properties: tuple[str, ...] = DEFAULT_PROPERTIES
-    ) -> None:
+    def __init__(self, evaluator: Evaluator, properties: Optional[tuple[str, ...]] = None) -> None:
         self._evaluator = evaluator
         self._properties = properties
 
@@ -133,8 +132,15 @@ class OneByOne:
             if isinstance(entry, Completed):
                 yield entry
             else:
-                (outcome,) = self._evaluator.evaluate([entry.structure], self._properties)
-                yield Completed(entry.index, outcome, self._evaluator.provenance)
+                yield Completed(entry.index, self._outcome(entry), self._evaluator.provenance)
+
+    def _outcome(self, item: Item) -> Outcome:
+        names = self._properties or DEFAULT_PROPERTIES
+        (outcome,) = self._evaluator.evaluate([item.structure], names)
+        while self._properties is None and isinstance(outcome, PropertyMissingError) and names[1:]:
+            names = names[:-1]  # a molecule has no stress
+            (outcome,) = self._evaluator.evaluate([item.structure], names)
+        return outcome
 
     def close(self) -> None:
         """Do nothing: the evaluator is its owner's."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 from ..errors import ConfigurationError
 from ..runtime.preparation import prepare
 from ..runtime.spec import WorkerSpec
-from .engine import DEFAULT_PROPERTIES, OneByOne
+from .engine import OneByOne
 from .executors import ExecutorEngine
 from .pool import Pool, PoolOptions, pool_specs
 from .submission import check_executor
@@ -124,7 +124,7 @@ def make_engine(
         if extra:
             msg = f"{', '.join(extra)}: these belong to a model string, not to an evaluator"
             raise ConfigurationError(msg)
-        return OneByOne(model, options.properties or DEFAULT_PROPERTIES), None
+        return OneByOne(model, options.properties), None
     spec = prepare(model, **arguments)
     pool = PoolOptions(options.properties, options.batch_atoms, options.exact)
     if options.executor is not None:

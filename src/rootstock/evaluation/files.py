@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .frames import Frame
     from .result import Evaluation
 
-__all__ = ["FORMATS", "EvaluationFile", "describe", "numbers"]
+__all__ = ["FORMATS", "EvaluationFile", "check_output", "describe", "numbers"]
 
 #: Suffixes that evaluations can be written to.
 FORMATS = (".extxyz", ".xyz", ".traj", ".csv", ".json")
@@ -60,6 +60,11 @@ class EvaluationFile:
     path : Path
         Its suffix decides the format, see :data:`FORMATS`.
 
+    Attributes
+    ----------
+    is_empty : bool
+        Whether nothing was written yet.
+
     Raises
     ------
     ConfigurationError
@@ -69,17 +74,16 @@ class EvaluationFile:
     """
 
     def __init__(self, path: Path) -> None:
-        if path.suffix not in FORMATS:
-            msg = f"{path} must end with one of {', '.join(FORMATS)}"
-            raise ConfigurationError(msg)
+        check_output(path)
         self.path = path
+        self.is_empty = True
         self.partial = path.with_name(f"partial-{path.name}")
         kinds: dict[str, Callable[[Path], _Sink]] = {".csv": _Csv, ".json": _Json, ".traj": _Traj}
         try:
             self.partial.unlink(missing_ok=True)
             self._sink: _Sink = kinds.get(path.suffix, _Xyz)(self.partial)
         except OSError as error:
-            raise self._refused(error) from error
+            raise _refused(path, explain(error)) from error
 
     def __enter__(self) -> Self:
         """Return the file itself."""
@@ -92,18 +96,36 @@ class EvaluationFile:
             if kind is None and self.partial.exists():
                 self.partial.replace(self.path)
         except OSError as error:
-            raise self._refused(error) from error
+            raise _refused(self.path, explain(error)) from error
 
     def write(self, evaluation: Evaluation, frame: Frame) -> None:
         """Write one evaluation."""
         try:
             self._sink.write(evaluation, frame)
         except OSError as error:
-            raise self._refused(error) from error
+            raise _refused(self.path, explain(error)) from error
+        self.is_empty = False
 
-    def _refused(self, error: OSError) -> OutputError:
-        msg = f"{self.path} can't be written: {explain(error)}. Choose another file with -o"
-        return OutputError(msg)
+
+def check_output(path: Path) -> None:
+    """Raise if a file's suffix or folder is wrong; touches nothing.
+
+    Raises
+    ------
+    ConfigurationError
+        The suffix is another one.
+    OutputError
+        The folder does not exist.
+    """
+    if path.suffix not in FORMATS:
+        msg = f"{path} must end with one of {', '.join(FORMATS)}"
+        raise ConfigurationError(msg)
+    if not path.parent.is_dir():
+        raise _refused(path, "the folder does not exist")
+
+
+def _refused(path: Path, reason: str) -> OutputError:
+    return OutputError(f"{path} can't be written: {reason}. Choose another file with -o")
 
 
 def _with_results(evaluation: Evaluation) -> Atoms:

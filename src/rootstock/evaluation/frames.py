@@ -173,6 +173,12 @@ class _File:
                 msg = f"frame {number} of {self._path} is cut off: the file ends in it"
                 raise ConfigurationError(msg)
             number += 1
+        if any(line.strip() for line in stream):
+            msg = (
+                f"{self._path} has an empty line after frame {number - 1}, where ASE stops "
+                "reading: remove it"
+            )
+            raise ConfigurationError(msg)
         return number
 
     def _invalid_index(self) -> ConfigurationError:

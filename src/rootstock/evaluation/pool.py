@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
+import time
 import warnings
 from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass, replace
@@ -36,6 +37,8 @@ __all__ = ["Pool", "PoolOptions", "pool_specs"]
 
 #: Structures that are read ahead: to sort them by size for batches; for each worker without.
 _WINDOW, _READ_AHEAD = 4096, 64
+#: Seconds of reading after which workers get what was read.
+_READING = 0.2
 #: Seconds that a worker's thread gets to end after its worker was killed.
 _JOIN = 10.0
 
@@ -141,9 +144,8 @@ class _Worker(threading.Thread):
                 for evaluated in self._evaluate(chunk, policy):
                     del pending[evaluated.item.index]
                     self._done.put(self._completed(evaluated, policy))
-            except BaseException:
+            finally:
                 self._backlog.put_back(list(pending.values()))
-                raise
         policy.keep(self.session)
 
     def _evaluate(self, chunk: Chunk, policy: Policy) -> Iterable[Evaluated]:
@@ -310,7 +312,10 @@ class _Run:
     def _read(self, entries: Iterator[Entry]) -> None:
         """Read entries as far ahead as the workers need."""
         items: list[Item] = []
+        begun = time.monotonic()
         while not self._is_exhausted and self._has_room():
+            if items and time.monotonic() - begun > _READING:
+                break  # the input is slow: workers begin with what is there
             try:
                 entry = next(entries)
             except StopIteration:

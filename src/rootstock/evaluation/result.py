@@ -92,14 +92,17 @@ def with_results(atoms: Atoms, results: Results) -> Atoms:
         array = np.asarray(value) if isinstance(value, (np.ndarray, np.generic)) else value
         if name in PROPERTIES:
             known[name] = np.asarray(value, np.float64)[()]
-        elif (
-            isinstance(array, np.ndarray)
-            and array.ndim
-            and len(array) == len(atoms)
-            and not name.endswith("_comm")
-        ):
+        elif isinstance(array, np.ndarray) and _is_per_atom(name, array, len(atoms)):
             copy.arrays[name] = array.copy()
         else:
             copy.info[name] = value
     copy.calc = SinglePointCalculator(copy, **known)
     return copy
+
+
+def _is_per_atom(name: str, array: np.ndarray, natoms: int) -> bool:
+    """Tell if an array has a row for each atom; of a committee's, the property decides."""
+    stem, _, ending = name.rpartition("_")
+    if stem in PROPERTIES and not PROPERTIES[stem].per_atom:
+        return False
+    return bool(array.ndim) and len(array) == natoms and ending != "comm"

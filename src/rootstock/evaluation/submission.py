@@ -152,7 +152,7 @@ class Submitter:
             self._fail("accepts no work", error)
         if not hasattr(future, "add_done_callback"):
             msg = (
-                f"{self._name}.submit() returned {future!r}, which is no future: use the Executor "
+                f"{self._name}.submit() returned {future!r} instead of a future: use the Executor "
                 "class of that library"
             )
             raise ConfigurationError(msg)
