@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import copyreg
 import pickle
 import re
 from functools import partial
@@ -67,20 +66,39 @@ def test_pickled_errors_keep_their_cause(name):
     assert "Traceback ..." in str(again.__cause__.__cause__)
 
 
-def test_a_cause_that_does_not_pickle_becomes_its_traceback(monkeypatch):
-    # dask.distributed registers a way of its own for all exceptions that exist when it is imported
-    monkeypatch.delitem(copyreg.dispatch_table, errors.RootError, raising=False)
+class LocalError(Exception):
+    """Pickles nowhere."""
 
-    class LocalError(Exception):
-        pass
+    def __reduce__(self):
+        raise TypeError("can't be pickled")
 
+
+@pytest.fixture
+def error_with_a_cause():
     try:
         try:
             raise LocalError("on another machine")
         except LocalError as cause:
             raise errors.RootError("the disk is full") from cause
     except errors.RootError as raised:
-        again = pickled(raised)
+        return raised
+
+
+def test_a_cause_that_does_not_pickle_becomes_its_traceback(error_with_a_cause):
+    kind, arguments, state = error_with_a_cause.__reduce__()
+    again = kind(*arguments)
+    again.__setstate__(state)
     assert isinstance(again.__cause__, errors.RemoteTracebackError)
     assert "LocalError: on another machine" in str(again.__cause__)
     assert "test_errors.py" in str(again.__cause__)
+
+
+def test_a_portable_error_pickles_with_any_pickler(error_with_a_cause):
+    """Tblib's pickles the cause itself; distributed may have installed it before."""
+    outer = errors.StartupError("the worker did not start")
+    outer.__cause__ = error_with_a_cause
+    errors.make_portable(outer)
+    again = pickled(outer)
+    assert str(again.__cause__) == "the disk is full"
+    assert "LocalError: on another machine" in str(again.__cause__.__cause__)
+    assert again.__traceback__ is again.__cause__.__traceback__ is None

@@ -247,6 +247,19 @@ class RemoteTracebackError(Exception):
         return "\n\n" + str(self.args[0] if self.args else "")
 
 
+def make_portable(error: RootstockError) -> None:
+    """Change an error and its causes so that any pickler can send them to another process.
+
+    tblib, which distributed installs, pickles causes and tracebacks as they are, whatever
+    ``__reduce__`` returns.
+    """
+    error.__traceback__ = error.__context__ = None
+    if error.__cause__ is not None:
+        error.__cause__ = _portable(error.__cause__)
+        if isinstance(error.__cause__, RootstockError):
+            make_portable(error.__cause__)
+
+
 def _portable(cause: BaseException) -> BaseException:
     """Return the cause of an error in a form that pickles anywhere."""
     if isinstance(cause, (RootstockError, RemoteTracebackError)):

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Optional
 
-from ..errors import RootstockError, WorkerDiedError
+from ..errors import RootstockError, WorkerDiedError, make_portable
 from ..runtime.session import Session
 from .engine import Item
 from .pool import Pool, PoolOptions
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from ..protocol.data import Structure
     from ..runtime.spec import WorkerSpec
+    from .engine import Completed
     from .evaluator import Outcome
 
 __all__ = [
@@ -108,11 +109,18 @@ def evaluate_elsewhere(request: Request) -> Reply:
             items = [Item(index, structure) for index, structure in request.structures]
             completed = kept.pool(request.options).run(items, ordered=False)
             # extend() keeps what came before an error
-            outcomes.extend((entry.index, entry.outcome, entry.provenance) for entry in completed)
+            outcomes.extend(map(_sent, completed))
     except RootstockError as caught:
         error = caught
+        make_portable(error)
     seconds = 0.0 if started is None else time.perf_counter() - started
     return Reply(tuple(outcomes), error, seconds)
+
+
+def _sent(completed: Completed) -> tuple[int, Outcome, Any]:
+    if isinstance(completed.outcome, RootstockError):
+        make_portable(completed.outcome)
+    return completed.index, completed.outcome, completed.provenance
 
 
 def provenance_elsewhere(spec: WorkerSpec) -> Any:
@@ -121,6 +129,7 @@ def provenance_elsewhere(spec: WorkerSpec) -> Any:
         with _kept_session(spec).in_use() as kept:
             return kept.session.provenance
     except RootstockError as error:
+        make_portable(error)
         return error
 
 
