@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import signal
 import warnings
 from typing import TYPE_CHECKING, Any, Optional, Protocol
 
-import numpy as np
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -26,6 +24,7 @@ from ..errors import (
     StartupError,
     WeightsError,
 )
+from ..support.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 __all__ = [
     "CHECK_FAILED",
     "Result",
-    "plain",
     "reporting_errors",
     "show",
     "stopping_at_sigterm",
@@ -122,21 +120,6 @@ def show(result: Result, as_json: bool) -> None:
             typer.echo(part)  # verbatim: paths and commands are copied from it
         else:
             Console().print(part)
-
-
-def plain(value: Any) -> Any:
-    """Return JSON data; NaN and infinities become null."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, (np.ndarray, np.generic)):
-        return plain(value.tolist())
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
 
 
 @contextlib.contextmanager

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import io
 import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..support.plain import plain
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..workflows.comparison import Comparison
 
-__all__ = ["as_csv", "as_json", "plain"]
+__all__ = ["as_csv", "as_json"]
 
 _COLUMNS = (
     "structure",
@@ -31,21 +32,6 @@ _COLUMNS = (
     "forces_std_max_eV_per_A",
     "error",
 )
-
-
-def plain(value: Any) -> Any:
-    """Return JSON data; NaN and infinities become null."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, (np.ndarray, np.generic)):
-        return plain(value.tolist())
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
 
 
 def as_json(comparison: Comparison) -> str:
