@@ -346,5 +346,5 @@ def test_a_submit_that_returns_no_future(stream):
         def submit(self, fn, /, *arguments):
             return 3
 
-    with pytest.raises(ConfigurationError, match="returned 3, instead of a future"):
+    with pytest.raises(ConfigurationError, match="returned 3 instead of a future"):
         list(stream([copper(1)], Other()))
